@@ -1,5 +1,10 @@
 package event
 
+import (
+	"encoding/binary"
+	"errors"
+)
+
 // A Role says how the publisher sends a message.
 type Role uint8
 
@@ -57,3 +62,31 @@ type Tracked struct {
 	Record []byte
 	Board  []byte
 }
+
+// PackTracked writes t as the payload of a head message.
+func PackTracked(t Tracked) []byte {
+	b := make([]byte, 0, len(t.Record)+len(t.Board)+binary.MaxVarintLen64+1)
+	b = append(b, headVersion)
+	b = binary.AppendUvarint(b, uint64(len(t.Record)))
+	b = append(b, t.Record...)
+	return append(b, t.Board...)
+}
+
+// ErrHead means that a head message is not one that this version can read.
+var ErrHead = errors.New("event: unreadable head")
+
+// UnpackTracked reads the payload of a head message. The result shares its
+// memory.
+func UnpackTracked(data []byte) (Tracked, error) {
+	if len(data) < 2 || data[0] != headVersion {
+		return Tracked{}, ErrHead
+	}
+	n, w := binary.Uvarint(data[1:])
+	rest := data[1+max(w, 0):]
+	if w <= 0 || n > uint64(len(rest)) {
+		return Tracked{}, ErrHead
+	}
+	return Tracked{Record: rest[:n:n], Board: rest[n:]}, nil
+}
+
+const headVersion = 1
