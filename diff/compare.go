@@ -180,8 +180,9 @@ func (c *Comparer) wantsCause(i int) bool {
 	if r == None || !c.before.Rows[r].Member || !c.before.Rows[r].Listed {
 		return false
 	}
-	told := &c.before.Rows[r].Reported
-	return c.accumulates() || c.list.ranks[i] != told.Rank || c.reading.Entries[i].Index != told.Index
+	told, rank := &c.before.Rows[r].Reported, c.list.ranks[i]
+	return c.accumulates() || rank != told.Rank || rank > c.rules.Top+c.rules.Margin ||
+		c.reading.Entries[i].Index != told.Index
 }
 
 // accumulates says that a cause may span several readings, because the rules
