@@ -1,0 +1,173 @@
+// Package demo is the verb that shows the whole of rankwatch in one process:
+// the API simulator, a worker, a NATS server, and an ordinary subscriber that
+// prints what it hears.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
+	"github.com/rankwatch/rankwatch/watcher"
+	"github.com/rankwatch/rankwatch/watcher/fastmoss/simulator"
+)
+
+const long = `Runs everything in one process: a simulator of the ranking API whose boards
+change all the time, a worker that reads three of them every three seconds, and a
+NATS server. What happens is printed as an ordinary subscriber hears it.
+
+It needs no token, no network and no file; what it stores goes into a temporary
+directory that is removed at the end.`
+
+const examples = `  rankwatch demo
+  rankwatch demo --for 30s
+
+  # in another terminal, while it runs
+  nats sub 'rankwatch.*.*.entered.*' -s nats://127.0.0.1:4222`
+
+// lists is the demo's watchlist file.
+const lists = `
+defaults: {every: 3s, period: {type: month, value: latest}}
+watchlists:
+  - {name: us-beauty, top: 100, margin: 20, filter: {region: US, creator_category_id: 4}}
+  - {name: br-all,    top: 80, filter: {region: BR}}
+  - {name: jp-all,    top: 60, filter: {region: JP}}
+`
+
+// step is the time between two changes of the simulated boards.
+const step = 1500 * time.Millisecond
+
+// busAddress is tried first, because it is where NATS clients look.
+const busAddress = "127.0.0.1:4222"
+
+type options struct {
+	length time.Duration
+	seed   uint64
+}
+
+// Command returns the verb.
+func Command() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:     "demo",
+		Short:   "See it work: simulator, worker and NATS in one process",
+		Long:    long,
+		Example: examples,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.length < 0 {
+				return exit.AsUsage(fmt.Errorf("--for %s: must be above 0", o.length))
+			}
+			return run(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().DurationVar(&o.length, "for", 0, "end by itself after this time (default until interrupted)")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 1, "of the made-up creators; the same seed gives the same")
+	return cmd
+}
+
+// run shows the demo until ctx or its time ends.
+func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
+	began := time.Now()
+	if o.length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.length)
+		defer cancel()
+	}
+	dir, err := os.MkdirTemp("", "rankwatch-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for the simulator: %w", err)
+	}
+	source := "http://" + ln.Addr().String()
+	w, readings, err := openWorker(ctx, dir, source, errs)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	s, err := subscribe(w.URL())
+	if err != nil {
+		return errors.Join(err, w.Close(), ln.Close())
+	}
+	defer s.close()
+	show := &show{out: out, style: styleOf(out), fold: newFold(prefix), bus: w.URL(), readings: readings, began: began}
+	show.intro(source)
+
+	// The API goes last: a reading under way at the end is not to fail.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return simulator.New(simulator.Config{Seed: o.seed, World: simulator.WorldConfig{Step: step}}).Serve(serving, ln)
+	})
+	done := make(chan struct{})
+	g.Go(func() error {
+		defer close(done)
+		defer stopServing()
+		return w.Run(gctx)
+	})
+	g.Go(func() error { return show.follow(s.messages, done) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return show.summary()
+}
+
+const prefix = "rankwatch"
+
+func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*worker.Worker, *readings, error) {
+	watchlists, err := watcher.ParseWatchlists("demo", []byte(lists))
+	if err != nil {
+		return nil, nil, err
+	}
+	s := settings.Settings{
+		DataDir: dir, NATS: settings.NATS{Listen: freeOr(ctx, busAddress)},
+		Stream: "RANKWATCH", Prefix: prefix, Replicas: 1, Retention: 24 * time.Hour, Backlog: 64 << 20,
+		FastMoss: settings.FastMoss{URL: source, Token: settings.NewSecret(simulator.DefaultToken), Rate: 100, Concurrency: len(watchlists), Timeout: 5 * time.Second},
+	}
+	s.Log.Level = slog.LevelWarn // what goes well is told by the events
+	var r readings
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: watchlists, Observe: r.observe, Logger: worker.NewLogger(errs, s.Log)})
+	return w, &r, err
+}
+
+// freeOr returns the address if nobody listens on it, else any port.
+func freeOr(ctx context.Context, address string) string {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	if err := ln.Close(); err != nil {
+		return "127.0.0.1:0"
+	}
+	return address
+}
+
+// styleOf is fancy on a terminal, without colors if NO_COLOR is set, and plain
+// elsewhere.
+func styleOf(out io.Writer) style {
+	f, ok := out.(*os.File)
+	if !ok || !worker.IsTerminal(out) {
+		return style{}
+	}
+	s := style{unicode: true, color: os.Getenv("NO_COLOR") == ""}
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+		s.width = width
+	}
+	return s
+}

@@ -1,0 +1,49 @@
+// Package version is the verb that says which build this is.
+package version
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Command returns the verb.
+func Command() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print version, commit and Go version",
+		Example: "  rankwatch version",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), String())
+			return err
+		},
+	}
+}
+
+// String returns version, commit and Go version in one line. What the build
+// did not record is `devel` or `unknown`.
+func String() string {
+	info, _ := debug.ReadBuildInfo()
+	return describe(info)
+}
+
+func describe(info *debug.BuildInfo) string {
+	number, commit, dirty := "devel", "unknown", ""
+	if info != nil {
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			number = v
+		}
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision" && len(s.Value) >= 12:
+				commit = s.Value[:12]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				dirty = " (modified)"
+			}
+		}
+	}
+	return fmt.Sprintf("rankwatch %s, commit %s%s, %s %s/%s", number, commit, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}

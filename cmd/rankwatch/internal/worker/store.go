@@ -1,0 +1,66 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rankwatch/rankwatch/state"
+	"github.com/rankwatch/rankwatch/watcher"
+)
+
+// A store lends the worker's state to the watcher, which knows nothing of
+// where boards rest.
+type store struct{ db *state.DB }
+
+// Store lends db to the watcher. Errors of a commit are the watcher's own.
+func Store(db *state.DB) watcher.Store { return store{db} }
+
+func (s store) Load(watchlist string) (watcher.Loaded, error) {
+	l, err := s.db.Load(watchlist)
+	if err != nil {
+		return watcher.Loaded{}, err
+	}
+	return watcher.Loaded(l), nil
+}
+
+func (s store) Commit(c watcher.Commit) error {
+	err := s.db.Commit(state.Commit{
+		Watchlist: c.Watchlist, Version: c.Version, Tracked: c.Tracked,
+		Batches: c.Batches, Departed: departed(c.Departed), At: c.At,
+	})
+	for _, m := range []struct{ theirs, ours error }{
+		{state.ErrStale, watcher.ErrStale}, {state.ErrFull, watcher.ErrFull}, {state.ErrFenced, watcher.ErrFenced},
+	} {
+		if errors.Is(err, m.theirs) {
+			return fmt.Errorf("%w: %w", m.ours, err)
+		}
+	}
+	return err
+}
+
+func (s store) Departed(watchlist string, uids []string) (map[string]watcher.Departure, error) {
+	found, err := s.db.Departed(watchlist, uids, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]watcher.Departure, len(found))
+	for uid, d := range found {
+		out[uid] = watcher.Departure(d)
+	}
+	return out, nil
+}
+
+func (s store) Records(each func(watchlist string, record []byte) error) error {
+	return s.db.Records(each)
+}
+
+func (s store) Full() bool { return s.db.Backlog().Full }
+
+func departed(in []watcher.Departure) []state.Departure {
+	out := make([]state.Departure, len(in))
+	for i, d := range in {
+		out[i] = state.Departure(d)
+	}
+	return out
+}

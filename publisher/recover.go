@@ -1,0 +1,177 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+)
+
+// maxNews is how many messages behind the last acknowledged one are looked at
+// one by one. A crash leaves one group there at most.
+const maxNews = 2 * maxEmbeddedBatch
+
+// recover holds the outbox against the stream, which either of them may have
+// lost something of since they last agreed. If nothing was lost, it costs one
+// message to see that.
+func (p *Publisher) recover(ctx context.Context) error {
+	info := p.stream.Load()
+	id := p.identity(info)
+	rec, known, err := p.outbox.Stream()
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	newest, back, err := p.wentBack(ctx)
+	if err != nil {
+		return err
+	}
+	p.back = back || known && !rec.Created.Equal(id.Created)
+	suspect, why := p.outbox.Suspect()
+	var chains []event.Chain
+	if p.back || suspect {
+		p.log.Warn("stream and outbox disagree, comparing every chain", "stream", id.Name, "created", id.Created, "was", rec.Created, "suspect", why)
+		chains, err = p.outbox.Chains()
+	}
+	if err == nil {
+		var news []event.Chain
+		news, err = p.news(ctx, newest, info.State.LastSeq)
+		chains = append(chains, news...)
+	}
+	if err == nil {
+		err = p.settleAll(ctx, chains)
+	}
+	if err != nil {
+		return err
+	}
+	// Last, so that a crash in between compares all again.
+	if !known || !rec.Created.Equal(id.Created) {
+		err = p.outbox.SetStream(id)
+	}
+	if err == nil && suspect {
+		err = p.outbox.ClearRestored()
+	}
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	p.back = false
+	if !p.started {
+		p.started = true
+		p.stats.update(func(s *Stats) { s.Ready = true })
+		close(p.ready)
+	}
+	return nil
+}
+
+// wentBack says whether the stream lost what it had acknowledged last, and
+// where that is if not.
+func (p *Publisher) wentBack(ctx context.Context) (newest uint64, back bool, err error) {
+	a, any, err := p.outbox.Newest()
+	if err != nil {
+		return 0, false, fmt.Errorf("publisher: outbox: %w", err)
+	}
+	if !any || a.Sequence == 0 {
+		return 0, false, nil
+	}
+	m, err := p.at(ctx, a.Sequence)
+	if err != nil {
+		return 0, false, err
+	}
+	if m == nil || m.digest() != a.Digest {
+		return 0, true, nil
+	}
+	return a.Sequence, false, nil
+}
+
+func (p *Publisher) settleAll(ctx context.Context, chains []event.Chain) error {
+	if len(chains) == 0 {
+		return nil
+	}
+	waits, err := p.waiting()
+	if err != nil {
+		return err
+	}
+	done := make(map[event.Chain]bool)
+	for _, c := range chains {
+		if done[c] || c.Kind == event.Board && p.blocked[c.Watchlist] {
+			continue
+		}
+		done[c] = true
+		if _, err := p.settle(ctx, c, waits[c]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// news returns the chains that have a fence behind a sequence. It also notes
+// which watchlists have events there that no board closes: what a server leaves
+// that ran out of room and could not complete the batch, or a reading whose
+// parts are under way.
+func (p *Publisher) news(ctx context.Context, after, lastSeq uint64) ([]event.Chain, error) {
+	if lastSeq <= after {
+		return nil, nil
+	}
+	conf := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		FilterSubject: publicAll(p.cfg.Prefix), HeadersOnly: true,
+	}
+	var chains []event.Chain
+	open := make(map[string]bool)
+	first := true
+	err := p.each(ctx, conf, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		if first && meta.NumPending > maxNews {
+			return errStop
+		}
+		first = false
+		s, err := event.ParseSubject(p.cfg.Prefix, m.Subject())
+		if err != nil {
+			return nil //nolint:nilerr // not one of ours
+		}
+		if s.Kind == event.Board || s.Kind == event.Status {
+			chains = append(chains, event.Chain{Watchlist: s.Watchlist, Kind: s.Kind})
+		}
+		if s.Kind != event.Status {
+			open[s.Watchlist] = s.Kind != event.Board
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if first {
+		return p.manyNews(ctx, after)
+	}
+	for w, torn := range open {
+		if torn {
+			p.torn[event.Chain{Watchlist: w, Kind: event.Board}] = true
+		}
+	}
+	return chains, nil
+}
+
+// manyNews is for an outbox that is far behind: an old copy. A fresh one holds
+// nothing that could be wrong; its watchlists are taken over one by one, when
+// Head is asked for them or their first batch is refused.
+func (p *Publisher) manyNews(ctx context.Context, after uint64) ([]event.Chain, error) {
+	if after == 0 {
+		return nil, nil
+	}
+	conf := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true,
+		FilterSubjects: []string{
+			event.Filter(event.Subject{Prefix: p.cfg.Prefix, Kind: event.Board}),
+			event.Filter(event.Subject{Prefix: p.cfg.Prefix, Kind: event.Status}),
+		},
+	}
+	var chains []event.Chain
+	err := p.each(ctx, conf, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		s, err := event.ParseSubject(p.cfg.Prefix, m.Subject())
+		if err == nil && meta.Sequence.Stream > after {
+			chains = append(chains, event.Chain{Watchlist: s.Watchlist, Kind: s.Kind})
+		}
+		return nil
+	})
+	return chains, err
+}

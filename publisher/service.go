@@ -1,0 +1,86 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+// serviceName is what a worker answers to as a NATS micro service.
+const serviceName = "rankwatch"
+
+// pingWait is how long another worker may take to answer.
+const pingWait = 300 * time.Millisecond
+
+// claim makes this worker known on the server, unless another one that writes
+// the same stream answers: then it is a ConfigError. An embedded server is ours
+// alone, since its data directory is.
+func (p *Publisher) claim(ctx context.Context) error {
+	if p.service != nil {
+		return nil
+	}
+	if p.server == nil {
+		if err := p.alone(ctx); err != nil {
+			return err
+		}
+	}
+	svc, err := micro.AddService(p.nc, micro.Config{
+		Name: serviceName, Version: "1.0.0", Description: "rankwatch worker",
+		Metadata: map[string]string{"stream": p.cfg.Stream, "prefix": p.cfg.Prefix, "writer": p.cfg.Writer},
+	})
+	if err != nil {
+		return p.explain("answer as a service", err)
+	}
+	// Two workers that start at once both find nobody the first time, but the
+	// later one is seen, or sees, now.
+	if p.server == nil {
+		if err := p.alone(ctx); err != nil {
+			return errors.Join(err, svc.Stop())
+		}
+	}
+	p.service = svc
+	return nil
+}
+
+// alone asks for other workers of this stream.
+func (p *Publisher) alone(ctx context.Context) error {
+	subject, err := micro.ControlSubject(micro.PingVerb, serviceName, "")
+	if err != nil {
+		return fmt.Errorf("publisher: ping: %w", err)
+	}
+	sub, err := p.nc.SubscribeSync(p.nc.NewInbox())
+	if err != nil {
+		return fmt.Errorf("publisher: ping: %w", err)
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone then
+	if err := p.nc.PublishRequest(subject, sub.Subject, nil); err != nil {
+		return fmt.Errorf("publisher: ping: %w", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, pingWait)
+	defer cancel()
+	for {
+		m, err := sub.NextMsgWithContext(wait)
+		if errors.Is(err, nats.ErrNoResponders) || wait.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("publisher: ping: %w", err)
+		}
+		var pong micro.Ping
+		if json.Unmarshal(m.Data, &pong) != nil {
+			continue
+		}
+		md := pong.Metadata
+		if md["stream"] == p.cfg.Stream && md["prefix"] == p.cfg.Prefix && md["writer"] != p.cfg.Writer {
+			return &ConfigError{
+				What: fmt.Sprintf("another rankwatch worker (writer %s) writes stream %s with prefix %s", md["writer"], p.cfg.Stream, p.cfg.Prefix),
+				Do:   "stop it first, or give this one another RANKWATCH_STREAM and RANKWATCH_SUBJECT_PREFIX",
+			}
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/state"
+)
+
+// revisionHeader ties a head to the board it was published with.
+const revisionHeader = "Rankwatch-Revision"
+
+// stored is a message as the stream's leader holds it.
+type stored struct {
+	Subject  string
+	Sequence uint64
+	Header   nats.Header
+	Data     []byte
+	Time     time.Time
+}
+
+func (s *stored) digest() [32]byte { return sha256.Sum256(s.Data) }
+
+// board is what the publisher must know of a board message.
+type board struct {
+	Revision uint64
+	Writer   string
+	Lineage  int
+}
+
+// board reads s as a board message. One that cannot be read is nobody's:
+// revision 0.
+func (s *stored) board() board {
+	var e struct {
+		ID   string `json:"id"`
+		Data struct {
+			Revision uint64 `json:"revision"`
+			Writer   string `json:"writer"`
+		} `json:"data"`
+	}
+	if json.Unmarshal(s.Data, &e) != nil {
+		return board{}
+	}
+	b := board{Revision: e.Data.Revision, Writer: e.Data.Writer, Lineage: 1}
+	// <watchlist>/<revision>[~<lineage>]/board
+	if parts := strings.Split(e.ID, "/"); len(parts) == 3 {
+		if _, l, ok := strings.Cut(parts[1], "~"); ok {
+			if n, err := strconv.Atoi(l); err == nil && n > 1 {
+				b.Lineage = n
+			}
+		}
+	}
+	return b
+}
+
+// ack describes s as the last message of chain c. Even what cannot be read
+// stands in the chain's way and counts as a revision.
+func (s *stored) ack(c event.Chain, revision uint64) state.Ack {
+	a := state.Ack{Chain: c, Revision: max(revision, 1), Sequence: s.Sequence, Digest: s.digest()}
+	if c.Kind == event.Board {
+		a.Lineage = s.board().Lineage
+	}
+	return a
+}
+
+// last returns the newest message that filter matches, nil if there is none.
+// The stream's leader answers, never a replica that may lag.
+func (p *Publisher) last(ctx context.Context, filter string) (*stored, error) {
+	return p.get(ctx, map[string]any{"last_by_subj": filter})
+}
+
+// at returns the message at a sequence, nil if it is not there.
+func (p *Publisher) at(ctx context.Context, sequence uint64) (*stored, error) {
+	return p.get(ctx, map[string]any{"seq": sequence})
+}
+
+func (p *Publisher) get(ctx context.Context, query map[string]any) (*stored, error) {
+	req, err := json.Marshal(query)
+	if err != nil {
+		return nil, fmt.Errorf("publisher: read stream: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	msg, err := p.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+p.cfg.Stream, req)
+	if err != nil {
+		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+	}
+	var resp struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Hdrs    []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+	}
+	switch {
+	case resp.Error != nil && resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case resp.Error != nil:
+		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, resp.Error)
+	case resp.Message == nil:
+		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, errNoMessage)
+	}
+	m := resp.Message
+	s := &stored{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
+	if len(m.Hdrs) > 0 {
+		if s.Header, err = nats.DecodeHeadersMsg(m.Hdrs); err != nil {
+			return nil, fmt.Errorf("publisher: read stream %s sequence %d: %w", p.cfg.Stream, m.Seq, err)
+		}
+	}
+	return s, nil
+}
+
+var errNoMessage = errors.New("an answer without a message")
+
+// errStop ends each early.
+var errStop = errors.New("stop")
+
+// each calls fn for every message that a consumer with conf finds now, in
+// order, until fn fails or returns errStop.
+func (p *Publisher) each(ctx context.Context, conf jetstream.ConsumerConfig, fn func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+	conf.AckPolicy = jetstream.AckNonePolicy
+	conf.InactiveThreshold = time.Minute
+	conf.MemoryStorage = true
+	conf.Replicas = 1
+	c, err := p.js.CreateConsumer(ctx, p.cfg.Stream, conf)
+	if err != nil {
+		return fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+	}
+	info := c.CachedInfo()
+	if info.NumPending == 0 {
+		return p.drop(ctx, info.Name)
+	}
+	it, err := c.Messages(jetstream.PullMaxMessages(256))
+	if err != nil {
+		return fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+	}
+	defer it.Stop()
+	for {
+		m, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+		}
+		meta, err := m.Metadata()
+		if err == nil {
+			err = fn(m, meta)
+		}
+		if errors.Is(err, errStop) || err == nil && meta.NumPending == 0 {
+			it.Stop()
+			return p.drop(ctx, info.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Publisher) drop(ctx context.Context, consumer string) error {
+	err := p.js.DeleteConsumer(ctx, p.cfg.Stream, consumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+	}
+	return nil
+}
+
+// errTornRead means that a board landed between two reads.
+var errTornRead = errors.New("the stream changed while it was read")
+
+// Head returns what the stream knows of a watchlist: what its last board was
+// tracked by, that board's place, and who dropped out. False means that the
+// stream has no board of it. A zero Tracked means that the board is there but
+// cannot be compared with: the next one must be a baseline. The caller hands
+// all of it to the outbox's Adopt.
+func (p *Publisher) Head(ctx context.Context, watchlist string) (event.Tracked, state.Ack, []state.Departure, bool, error) {
+	c := event.Chain{Watchlist: watchlist, Kind: event.Board}
+	for range 3 {
+		l, err := p.last(ctx, fenceFilter(p.cfg.Prefix, c))
+		if err != nil || l == nil {
+			return event.Tracked{}, state.Ack{}, nil, false, err
+		}
+		t, departed, err := p.holdings(ctx, watchlist, l)
+		if errors.Is(err, errTornRead) {
+			continue
+		}
+		if err != nil {
+			return event.Tracked{}, state.Ack{}, nil, false, err
+		}
+		if t == nil {
+			t = &event.Tracked{}
+		}
+		return *t, l.ack(c, l.board().Revision), departed, true, nil
+	}
+	return event.Tracked{}, state.Ack{}, nil, false, fmt.Errorf("publisher: head %s: %w", watchlist, errTornRead)
+}
+
+// holdings reads what belongs to board l: its head, nil if the stream has none
+// that fits, and the departures.
+func (p *Publisher) holdings(ctx context.Context, watchlist string, l *stored) (*event.Tracked, []state.Departure, error) {
+	departed, err := p.departures(ctx, watchlist)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := p.last(ctx, headSubject(p.cfg.Prefix, watchlist))
+	if err != nil {
+		return nil, nil, err
+	}
+	now, err := p.last(ctx, fenceFilter(p.cfg.Prefix, event.Chain{Watchlist: watchlist, Kind: event.Board}))
+	if err != nil {
+		return nil, nil, err
+	}
+	if now == nil || now.Sequence != l.Sequence {
+		return nil, nil, errTornRead
+	}
+	if h == nil || h.Header.Get(revisionHeader) != strconv.FormatUint(l.board().Revision, 10) {
+		return nil, departed, nil
+	}
+	t, err := event.UnpackTracked(h.Data)
+	if err != nil {
+		p.log.Warn("head of another version ignored", "watchlist", watchlist, "err", err)
+		return nil, departed, nil
+	}
+	t.Record, t.Board = bytes.Clone(t.Record), bytes.Clone(t.Board)
+	return &t, departed, nil
+}
+
+// departures collects the last dropped event of each creator.
+func (p *Publisher) departures(ctx context.Context, watchlist string) ([]state.Departure, error) {
+	byUID := make(map[string]int)
+	var out []state.Departure
+	conf := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		FilterSubject: event.Filter(event.Subject{Prefix: p.cfg.Prefix, Watchlist: watchlist, Kind: event.Dropped}),
+	}
+	err := p.each(ctx, conf, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
+		e, err := event.Decode[event.Change](m.Data())
+		if err != nil {
+			return nil //nolint:nilerr // somebody else's message tells of no departure
+		}
+		at, err1 := time.Parse(time.RFC3339Nano, e.Time)
+		first, err2 := time.Parse(time.RFC3339Nano, e.Data.History.FirstSeen)
+		if err1 != nil || err2 != nil || e.Data.Creator.UID == "" {
+			return nil
+		}
+		d := state.Departure{UID: e.Data.Creator.UID, At: at, FirstSeen: first, PeakRank: e.Data.History.PeakRank}
+		if i, ok := byUID[d.UID]; !ok {
+			byUID[d.UID] = len(out)
+			out = append(out, d)
+		} else if d.At.After(out[i].At) {
+			out[i] = d
+		}
+		return nil
+	})
+	return out, err
+}

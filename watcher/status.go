@@ -1,0 +1,45 @@
+package watcher
+
+import (
+	"time"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+)
+
+// statusChange is a condition to be told.
+type statusChange struct {
+	status, reason, detail string
+	at                     time.Time
+	next                   time.Time // zero if there is no next try
+	number                 uint64    // in the chain of statuses
+}
+
+// transition tells a change of condition: the condition to remember, nil if all
+// is well, and the batch to publish. Without a change the batch is nil: a
+// status is said once, not at every attempt.
+func transition(o event.Origin, now *condition, to statusChange) (*condition, *event.Batch, error) {
+	if now != nil && now.Status == to.status || now == nil && to.status == event.StatusRecovered {
+		return now, nil, nil
+	}
+	c := &condition{Status: to.status, Reason: to.reason, Since: to.at}
+	d := &event.Condition{
+		Watchlist: o.Watchlist, Region: o.Region, Status: to.status, Reason: to.reason,
+		Detail: to.detail, Since: event.Time(to.at),
+	}
+	if !to.next.IsZero() {
+		t := event.Time(to.next)
+		d.NextTry = &t
+	}
+	m, err := o.Status(to.at, d)
+	if err != nil {
+		return now, nil, err
+	}
+	if to.status == event.StatusRecovered {
+		c = nil
+	}
+	return c, &event.Batch{
+		Chain:    event.Chain{Watchlist: o.Watchlist, Kind: event.Status},
+		Revision: to.number,
+		Messages: []event.Message{m},
+	}, nil
+}

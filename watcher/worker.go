@@ -1,0 +1,403 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rankwatch/rankwatch/diff"
+	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+)
+
+// A Config is what a Worker needs. Watchlists may be empty, Observe nil.
+type Config struct {
+	Watchlists  []Watchlist
+	Source      Source
+	Store       Store
+	Prefix      string     // of subjects
+	Writer      string     // names this process
+	Concurrency int        // readings at once, at least 1
+	MaxPayload  func() int // bytes that the bus takes in one message
+
+	// Adopt is called before the first reading of a watchlist that the Store does
+	// not know. It brings what the stream has of it into the Store, and fails
+	// while it cannot know.
+	Adopt func(ctx context.Context, watchlist string) error
+	// Committed is called after a commit that has something to publish. It must
+	// not block.
+	Committed func()
+	// Observe is called after every attempt at a reading, once for each
+	// watchlist. It must not block.
+	Observe func(Attempt)
+	Logger  *slog.Logger
+}
+
+// An Attempt is what became of one tick of a watchlist. Revision is that of a
+// published reading, 0 otherwise. Next is the next tick as planned now.
+type Attempt struct {
+	Watchlist string
+	Outcome   string
+	Reason    string
+	Revision  uint64
+	Events    int
+	At, Next  time.Time
+	Err       error
+}
+
+// A Worker reads watchlists when they are due and commits what their readings
+// mean. Reload, Fenced and TokenCondition are safe for concurrent use.
+type Worker struct {
+	cfg       Config
+	comparers sync.Pool
+	wake      chan struct{}
+
+	mu        sync.Mutex
+	lists     map[string]*entry
+	schedule  Scheduler
+	ready     []*job
+	running   map[Feed]*job
+	known     map[Feed]*facts
+	notices   []notice
+	tokenBad  bool // the last status of the token was not that all is well
+	full      bool
+	observers sync.WaitGroup
+}
+
+// entry is a configured watchlist.
+type entry struct {
+	watchlist Watchlist
+	adopted   bool
+	fenced    bool
+	tokenHeld bool // put off until the token works again
+	failures  int  // in a row
+}
+
+// job is one reading of a feed for all watchlists that are due.
+type job struct {
+	feed  Feed
+	names []string
+}
+
+// notice is a status to publish that no reading brings about.
+type notice struct {
+	origin event.Origin // without a region: the one of the last reading
+	change statusChange
+}
+
+// New checks cfg and returns a worker that does nothing until Run.
+func New(cfg Config) (*Worker, error) {
+	var problems []error
+	need := func(ok bool, what string) {
+		if !ok {
+			problems = append(problems, errors.New("watcher: "+what))
+		}
+	}
+	need(cfg.Source != nil, "a source is needed")
+	need(cfg.Store != nil, "a store is needed")
+	need(cfg.Prefix != "", "a subject prefix is needed")
+	need(cfg.Writer != "", "a writer's name is needed")
+	need(cfg.Concurrency >= 1, "concurrency must be at least 1")
+	need(cfg.MaxPayload != nil && cfg.Adopt != nil && cfg.Committed != nil, "the publisher's functions are needed")
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Attempt) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Worker{
+		cfg:       cfg,
+		comparers: sync.Pool{New: func() any { return new(diff.Comparer) }},
+		wake:      make(chan struct{}, 1),
+		lists:     map[string]*entry{},
+		running:   map[Feed]*job{},
+		known:     map[Feed]*facts{},
+	}, nil
+}
+
+// Run reads until ctx ends, then waits for what is being committed and returns
+// nil. It fails only if the store's records cannot be read.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.start(); err != nil {
+		return err
+	}
+	slots := make(chan struct{}, w.cfg.Concurrency)
+	var jobs sync.WaitGroup
+	defer jobs.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-w.wake:
+		}
+		retry := w.sayNotices()
+		for {
+			j := w.take(slots)
+			if j == nil {
+				break
+			}
+			jobs.Go(func() {
+				w.read(ctx, j)
+				w.mu.Lock()
+				delete(w.running, j.feed)
+				w.mu.Unlock()
+				<-slots
+				w.nudge()
+			})
+		}
+		timer.Reset(w.sleep(retry))
+	}
+}
+
+// nudge makes Run look again.
+func (w *Worker) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start takes over the records of the last run: when each watchlist was tried,
+// and which are no longer configured.
+func (w *Worker) start() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ticks := map[string]time.Time{}
+	configured := make(map[string]bool, len(w.cfg.Watchlists))
+	for _, l := range w.cfg.Watchlists {
+		configured[l.Name] = true
+	}
+	err := w.cfg.Store.Records(func(name string, data []byte) error {
+		r, err := decodeRecord(data)
+		if err != nil {
+			return fmt.Errorf("watchlist %s: %w", name, err)
+		}
+		switch {
+		case name == event.TokenWatchlist:
+			w.tokenBad = r.Condition != nil
+		case configured[name]:
+			ticks[name] = r.Tick
+		case r.Condition == nil || r.Condition.Status != event.StatusRetired:
+			w.retire(name)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("watcher: read records: %w", err)
+	}
+	for _, l := range w.cfg.Watchlists {
+		w.lists[l.Name] = &entry{watchlist: l, adopted: !ticks[l.Name].IsZero()}
+		w.schedule.Add(l, ticks[l.Name])
+	}
+	return nil
+}
+
+func (w *Worker) retire(name string) {
+	w.notices = append(w.notices, notice{
+		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: name},
+		change: statusChange{status: event.StatusRetired, reason: "removed", detail: "the watchlist is no longer configured"},
+	})
+}
+
+// Reload takes over a new configuration at once. Watchlists that are gone are
+// told as retired; readings under way of lists that changed come to nothing.
+func (w *Worker) Reload(lists []Watchlist) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	stays := make(map[string]bool, len(lists))
+	for _, l := range lists {
+		stays[l.Name] = true
+		e := w.lists[l.Name]
+		if e == nil {
+			w.lists[l.Name] = &entry{watchlist: l}
+			w.schedule.Add(l, time.Time{})
+			continue
+		}
+		changed := e.watchlist.Fingerprint() != l.Fingerprint() || e.watchlist.Period != l.Period
+		e.watchlist, e.tokenHeld, e.failures = l, false, 0
+		w.schedule.Update(l)
+		if changed {
+			w.schedule.Retry(l.Name, now)
+		}
+	}
+	for name := range w.lists {
+		if !stays[name] {
+			delete(w.lists, name)
+			w.schedule.Remove(name)
+			w.retire(name)
+		}
+	}
+	w.retryHeld(now)
+	w.nudge()
+}
+
+// retryHeld makes watchlists due that wait for the token.
+func (w *Worker) retryHeld(now time.Time) {
+	for name, e := range w.lists {
+		if e.tokenHeld {
+			e.tokenHeld = false
+			w.schedule.Retry(name, now)
+		}
+	}
+}
+
+// take starts the next job if a slot is free and the backlog has room.
+func (w *Worker) take(slots chan struct{}) *job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.collect()
+	if w.paused() {
+		return nil
+	}
+	for i, j := range w.ready {
+		if w.running[j.feed] != nil {
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			return nil
+		}
+		w.ready = append(w.ready[:i], w.ready[i+1:]...)
+		w.running[j.feed] = j
+		return j
+	}
+	return nil
+}
+
+// collect groups the watchlists that are due by feed.
+func (w *Worker) collect() {
+	queued := make(map[Feed]*job, len(w.ready))
+	waits := map[string]bool{}
+	for _, j := range w.ready {
+		queued[j.feed] = j
+		for _, n := range j.names {
+			waits[n] = true
+		}
+	}
+	for _, name := range w.schedule.Due(time.Now()) {
+		e := w.lists[name]
+		if e == nil || e.fenced || waits[name] {
+			continue
+		}
+		f := e.watchlist.Feed()
+		j := queued[f]
+		if j == nil {
+			j = &job{feed: f}
+			queued[f] = j
+			w.ready = append(w.ready, j)
+		}
+		j.names = append(j.names, name)
+	}
+}
+
+// paused says that the backlog is full, once.
+func (w *Worker) paused() bool {
+	full := w.cfg.Store.Full()
+	if full != w.full {
+		w.full = full
+		if full {
+			w.cfg.Logger.Warn("backlog full: polling pauses until the bus takes messages; changes in between will be merged")
+		} else {
+			w.cfg.Logger.Info("backlog has room: polling goes on")
+		}
+	}
+	return full
+}
+
+const (
+	noticeRetry  = 5 * time.Second // for statuses that could not be committed
+	backlogCheck = time.Second
+)
+
+// sleep is how long Run may wait.
+func (w *Worker) sleep(retry bool) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := time.Hour
+	if at, ok := w.schedule.NextAt(); ok {
+		d = max(0, min(d, time.Until(at)))
+	}
+	if retry {
+		d = min(d, noticeRetry)
+	}
+	if w.full {
+		d = max(d, backlogCheck)
+		d = min(d, backlogCheck)
+	}
+	return d
+}
+
+// Fenced stops a watchlist that another worker writes, until the process ends.
+func (w *Worker) Fenced(watchlist, detail string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e := w.lists[watchlist]; e != nil {
+		if e.fenced {
+			return
+		}
+		e.fenced = true
+	}
+	w.cfg.Logger.Error("fenced: another worker writes this watchlist; stop one of the two, then restart this one",
+		"watchlist", watchlist, "detail", detail)
+	w.notices = append(w.notices, notice{
+		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: watchlist},
+		change: statusChange{status: event.StatusFenced, reason: ReasonFenced, detail: detail},
+	})
+	w.nudge()
+}
+
+// TokenCondition tells a change in whether the API token works.
+func (w *Worker) TokenCondition(c fastmoss.TokenCondition) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change := statusChange{status: c.Status, reason: ReasonToken, detail: c.Detail, at: c.Since, next: c.NextTry}
+	switch c.Status {
+	case fastmoss.StatusOK:
+		change.status = event.StatusRecovered
+		w.tokenBad = false
+		w.retryHeld(time.Now())
+	case event.StatusQuota:
+		change.reason = ReasonQuota
+		w.tokenBad = true
+	default:
+		w.tokenBad = true
+	}
+	w.noticeToken(change)
+}
+
+func (w *Worker) noticeToken(change statusChange) {
+	w.notices = append(w.notices, notice{
+		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: event.TokenWatchlist, Region: event.RegionAll},
+		change: change,
+	})
+	w.nudge()
+}
+
+// sayNotices commits the statuses that wait and reports whether some still do.
+func (w *Worker) sayNotices() bool {
+	w.mu.Lock()
+	todo := w.notices
+	w.notices = nil
+	w.mu.Unlock()
+	for i, n := range todo {
+		if err := w.tell(n.origin, n.change, false); err != nil {
+			w.cfg.Logger.Error("status not kept yet", "watchlist", n.origin.Watchlist, "status", n.change.status, "err", err)
+			w.mu.Lock()
+			w.notices = append(todo[i:], w.notices...)
+			w.mu.Unlock()
+			return true
+		}
+	}
+	return false
+}
