@@ -23,7 +23,7 @@ type view struct {
 	behind uint64
 
 	writer   string
-	starting bool // this process has not published yet
+	starting bool // last was there before this process published anything
 	back     bool // the stream is another one, or lost what was acknowledged
 	suspect  bool // the outbox is an old copy
 }

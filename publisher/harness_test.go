@@ -201,10 +201,10 @@ func (w *worker) stop() {
 		return
 	}
 	w.cancel()
+	w.cancel = nil
 	if err := <-w.done; err != nil {
 		w.t.Errorf("run: %v", err)
 	}
-	w.cancel = nil
 }
 
 func (w *worker) wait(ch <-chan struct{}, what string) {

@@ -43,9 +43,10 @@ type Publisher struct {
 	service micro.Service
 
 	// Below is Run's own.
-	started  bool // recovered once
-	back     bool // the stream is not what the outbox remembers
-	limit    int  // messages in a batch that the server takes
+	started  bool   // recovered once
+	startSeq uint64 // the stream's last when that began
+	back     bool   // the stream is not what the outbox remembers
+	limit    int    // messages in a batch that the server takes
 	blocked  map[string]bool
 	behind   map[event.Chain]uint64
 	suspects map[event.Chain]bool   // refused, to be settled

@@ -3,6 +3,8 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -28,6 +30,11 @@ func (p *Publisher) recover(ctx context.Context) error {
 		return err
 	}
 	p.back = back || known && !rec.Created.Equal(id.Created)
+	if !p.started {
+		p.startSeq = info.State.LastSeq
+	} else if p.back {
+		p.startSeq = 0
+	}
 	suspect, why := p.outbox.Suspect()
 	var chains []event.Chain
 	if p.back || suspect {
@@ -40,7 +47,7 @@ func (p *Publisher) recover(ctx context.Context) error {
 		chains = append(chains, news...)
 	}
 	if err == nil {
-		err = p.settleAll(ctx, chains)
+		err = p.settleAll(ctx, chains, !p.started)
 	}
 	if err != nil {
 		return err
@@ -84,13 +91,19 @@ func (p *Publisher) wentBack(ctx context.Context) (newest uint64, back bool, err
 	return a.Sequence, false, nil
 }
 
-func (p *Publisher) settleAll(ctx context.Context, chains []event.Chain) error {
-	if len(chains) == 0 {
+// settleAll settles chains. At the start all that have something waiting are
+// settled too: they may have been fenced in a former life, and whoever commits
+// next must build on what the stream has.
+func (p *Publisher) settleAll(ctx context.Context, chains []event.Chain, start bool) error {
+	if len(chains) == 0 && !start {
 		return nil
 	}
 	waits, err := p.waiting()
 	if err != nil {
 		return err
+	}
+	if start {
+		chains = slices.AppendSeq(chains, maps.Keys(waits))
 	}
 	done := make(map[event.Chain]bool)
 	for _, c := range chains {

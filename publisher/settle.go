@@ -70,6 +70,7 @@ func (p *Publisher) look(ctx context.Context, c event.Chain, waits []state.Info)
 		return v, nil
 	}
 	v.behind = p.behind[c]
+	v.starting = v.starting || v.last.Sequence <= p.startSeq
 	if c.Kind == event.Board {
 		v.board = v.last.board()
 	}

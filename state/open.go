@@ -133,12 +133,14 @@ func (o *opener) examine(f *os.File) error {
 	}
 	o.size, o.modified = fi.Size(), fi.ModTime()
 	switch {
-	case o.size > 0:
+	case o.size > 0 && !neverCommitted(f):
 		return checkPages(f, o.size)
 	case o.shared:
 		return fmt.Errorf("nothing was written yet: %w", fs.ErrNotExist)
 	}
-	return nil
+	// What an Open that failed half-way left, for want of space say.
+	o.size = 0
+	return f.Truncate(0)
 }
 
 // openError says what to do about an error of Open.

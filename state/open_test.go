@@ -178,6 +178,21 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// A first start that was killed leaves any part of an empty bbolt file.
+func TestHalfCreatedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	b, err := bbolt.Open(path, 0o600, nil)
+	ok(t, err)
+	ok(t, b.Close())
+	whole, err := os.ReadFile(path)
+	ok(t, err)
+	for n := 0; n <= len(whole); n += 4096 {
+		dir := t.TempDir()
+		ok(t, os.WriteFile(filepath.Join(dir, FileName), whole[:n], 0o600))
+		commit(t, openDB(t, Config{Dir: dir}), boards, 1)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	db := openDB(t, Config{})
 	commit(t, db, boards, 1)

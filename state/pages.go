@@ -58,21 +58,29 @@ func parseMeta(page []byte) (m boltMeta, ok bool) {
 	}, true
 }
 
+// neverCommitted reports whether f is a file that bbolt has begun to create
+// and nothing else: its first transaction goes over header 0.
+func neverCommitted(f io.ReaderAt) bool {
+	m, ok := metaAt(f, 0)
+	return ok && m.txid == 0
+}
+
+func metaAt(f io.ReaderAt, off int64) (boltMeta, bool) {
+	var b [boltHeader + boltMetaSize]byte
+	if _, err := f.ReadAt(b[:], off); err != nil {
+		return boltMeta{}, false
+	}
+	return parseMeta(b[:])
+}
+
 // readMeta finds the meta page that bbolt will go by: the newer of the valid
 // ones. A torn one is normal after a power failure.
 func readMeta(f io.ReaderAt, size int64) (boltMeta, error) {
-	at := func(off int64) (boltMeta, bool) {
-		var b [boltHeader + boltMetaSize]byte
-		if _, err := f.ReadAt(b[:], off); err != nil {
-			return boltMeta{}, false
-		}
-		return parseMeta(b[:])
-	}
-	m0, ok0 := at(0)
+	m0, ok0 := metaAt(f, 0)
 	pageSize := int64(m0.pageSize)
 	if !ok0 {
 		for pageSize = boltMinPage; pageSize <= boltMaxPage; pageSize *= 2 {
-			if m, ok := at(pageSize); ok && int64(m.pageSize) == pageSize {
+			if m, ok := metaAt(f, pageSize); ok && int64(m.pageSize) == pageSize {
 				break
 			}
 		}
@@ -80,7 +88,7 @@ func readMeta(f io.ReaderAt, size int64) (boltMeta, error) {
 	if pageSize < boltMinPage || pageSize > boltMaxPage || pageSize&(pageSize-1) != 0 {
 		return boltMeta{}, pageError("no valid header: not a state file, or cut or overwritten")
 	}
-	m1, ok1 := at(pageSize)
+	m1, ok1 := metaAt(f, pageSize)
 	m := m0
 	if !ok0 || ok1 && m1.txid > m0.txid {
 		m = m1

@@ -260,19 +260,26 @@ func scheduleText(w Watchlist) string {
 	return "every " + s
 }
 
-// WriteText writes the plan as an aligned table, with notes below.
+// WriteText writes the plan as an aligned table, with notes below. Without a
+// price it has no column for the cost.
 func (p Plan) WriteText(w io.Writer) error {
-	table := [][]string{{"WATCHLIST", "SCHEDULE", "PLACES", "READINGS/DAY", "CALLS/DAY", "COST/DAY", ""}}
+	cost := func(head string, f float64) string {
+		if p.Price == 0 {
+			return ""
+		}
+		return cmp.Or(head, fmt.Sprintf("%.2f", f))
+	}
+	table := [][]string{{"WATCHLIST", "SCHEDULE", "PLACES", "READINGS/DAY", "CALLS/DAY", cost("COST/DAY", 0), ""}}
 	for _, r := range p.Rows {
 		remark := ""
 		if r.ServedBy != "" {
 			remark = "shares the readings of " + r.ServedBy
 		}
 		table = append(table, []string{
-			r.Watchlist, r.Schedule, strconv.Itoa(r.Places), number(r.Readings), number(r.Calls), fmt.Sprintf("%.2f", r.Cost), remark,
+			r.Watchlist, r.Schedule, strconv.Itoa(r.Places), number(r.Readings), number(r.Calls), cost("", r.Cost), remark,
 		})
 	}
-	table = append(table, []string{"in all", "", "", number(p.Readings), number(p.Calls), fmt.Sprintf("%.2f", p.Cost), ""})
+	table = append(table, []string{"in all", "", "", number(p.Readings), number(p.Calls), cost("", p.Cost), ""})
 	var b strings.Builder
 	writeTable(&b, table)
 	b.WriteString("\nCounted once per reading: its pages, page 1 again if there are several, and the search for the\n" +

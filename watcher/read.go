@@ -308,6 +308,8 @@ func judge(err error) verdict {
 		return rejected(ReasonMalformed, true)
 	case errors.Is(err, ErrUnpublished), errors.Is(err, fastmoss.ErrNotFound):
 		return stale(ReasonUnpublished, false)
+	case errors.Is(err, fastmoss.ErrToken):
+		return stale(ReasonToken, true)
 	case errors.Is(err, fastmoss.ErrDenied):
 		return verdict{outcome: OutcomePaused, reason: ReasonToken, token: true}
 	case errors.Is(err, fastmoss.ErrQuota):

@@ -42,12 +42,12 @@ func Main(ctx context.Context, args []string, out, errs io.Writer) int {
 	if running == "" {
 		err = exit.AsUsage(fmt.Errorf("%w\nRun 'rankwatch --help', or --help after a verb, to see what is allowed", err))
 	}
-	text := err.Error()
+	text := " " + err.Error()
 	if strings.Contains(text, "\n") && running != "" {
-		text = "\n" + text // several mistakes: one a line
+		text = "\n" + err.Error() // several mistakes: one a line
 	}
 	name := strings.TrimSpace("rankwatch " + running)
-	if _, werr := fmt.Fprintf(errs, "%s: %s\n", name, text); werr != nil {
+	if _, werr := fmt.Fprintf(errs, "%s:%s\n", name, text); werr != nil {
 		return exit.Failed
 	}
 	return exit.Code(err)

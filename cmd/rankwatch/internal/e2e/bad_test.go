@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +44,6 @@ func TestBadInput(t *testing.T) {
 		"bad log level":   {spoil: set("RANKWATCH_LOG_LEVEL", "loud"), want: []string{"RANKWATCH_LOG_LEVEL", "loud"}},
 		"bad prefix":      {spoil: set("RANKWATCH_SUBJECT_PREFIX", "rank watch.>"), want: []string{"RANKWATCH_SUBJECT_PREFIX"}},
 		"bus port in use": {spoil: occupied("RANKWATCH_NATS_LISTEN"), want: []string{"RANKWATCH_NATS_LISTEN", "127.0.0.1:"}},
-		"web port in use": {spoil: occupied("RANKWATCH_HTTP_LISTEN"), want: []string{"RANKWATCH_HTTP_LISTEN", "127.0.0.1:"}},
 		"read-only data":  {spoil: set("RANKWATCH_DATA_DIR", "/proc/rankwatch"), want: []string{"/proc/rankwatch"}},
 		"data is a file":  {spoil: set("RANKWATCH_DATA_DIR", "watchlists.yaml"), want: []string{"watchlists.yaml"}},
 		"no JetStream":    {spoil: withoutJetStream, want: []string{"JetStream"}},
@@ -151,39 +152,27 @@ func TestBadDataDir(t *testing.T) {
 	}
 }
 
-// raiseVersion finds the key that is called version or format, wherever it is,
-// and adds one to it.
+// raiseVersion makes the file one of the next format: its number stands under
+// meta/format, followed by a CRC-32C over bucket, a zero byte, key and number.
 func raiseVersion(path string) error {
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	found := false
-	err = db.Update(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-			for _, key := range []string{"version", "format"} {
-				value := bytes.Clone(b.Get([]byte(key)))
-				if len(value) == 0 {
-					continue
-				}
-				found = true
-				last := &value[len(value)-1]
-				if *last == 0 {
-					last = &value[0] // little endian
-				}
-				*last++
-				if err := b.Put([]byte(key), value); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	return db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("meta"))
+		if b == nil {
+			return fmt.Errorf("%s has no bucket meta", path)
+		}
+		value := b.Get([]byte("format"))
+		if len(value) != 5 {
+			return fmt.Errorf("meta/format is % x: not one byte and a checksum", value)
+		}
+		next := []byte{value[0] + 1}
+		sum := crc32.Checksum(append([]byte("meta\x00format"), next...), crc32.MakeTable(crc32.Castagnoli))
+		return b.Put([]byte("format"), binary.BigEndian.AppendUint32(next, sum))
 	})
-	if err == nil && !found {
-		err = fmt.Errorf("%s has no key called version or format", path)
-	}
-	return err
 }
 
 // A wrong token is said once for all watchlists, and the right one is taken

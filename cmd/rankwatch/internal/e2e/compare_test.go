@@ -312,7 +312,7 @@ func (c *checker) board(d *differences, m message, w want) {
 		d.add("writer %q, earlier %q", m.Data.Writer, c.writer)
 	}
 	if c.exact {
-		c.writer = m.Data.Writer
+		c.writer = m.Data.Writer // one process all the time
 	}
 	d.field("rules", m.Data.Rules, applied(b.rules))
 	var rows []boardRow

@@ -102,6 +102,9 @@ func (o *oracle) causes(m *member, step *cause) []*cause {
 	}
 	r := o.rules
 	switch {
+	case (r.minPlaces > 1 || r.ignoreDisplaced) && sum != nil && m.recent != nil:
+		// Steps that cancelled out before these rules were in force may count.
+		return []*cause{sum, m.recent}
 	case r.minPlaces > 1 || r.ignoreDisplaced:
 		return []*cause{sum}
 	case o.previous[m.item.UID].rank != m.reported.Rank:
@@ -124,7 +127,7 @@ func (o *oracle) dropped(m *member, p placed, seen, cut bool, step *cause) *want
 	w.edge = !seen && cut
 	o.history(&w, m, false)
 	delete(o.members, w.uid)
-	o.departed[w.uid] = departure{firstSeen: m.firstSeen, peak: m.peak}
+	o.departed[w.uid] = departure{firstSeen: m.firstSeen, peak: m.peak, unsure: m.unsure}
 	return &w
 }
 

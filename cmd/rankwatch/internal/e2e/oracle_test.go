@@ -54,7 +54,8 @@ type member struct {
 	item      item // as last seen
 	misses    int
 	cause     cause
-	unseen    bool // in some reading since reported.rank
+	recent    *cause // the same since the rules changed, if that is later
+	unseen    bool   // in some reading since reported.rank
 	firstSeen uint64
 	peak      int
 	revisions uint64
@@ -64,6 +65,7 @@ type member struct {
 type departure struct {
 	firstSeen uint64
 	peak      int
+	unsure    bool
 }
 
 // oracle says what a watchlist publishes for each reading.
@@ -86,6 +88,11 @@ func newOracle(r rules) *oracle {
 // the next reading is because of the change.
 func (o *oracle) configure(r rules, reason string) {
 	o.rules = r
+	for uid, m := range o.members {
+		if o.previous[uid].rank == m.reported.Rank {
+			m.recent = &cause{}
+		}
+	}
 	if reason != "" {
 		o.baseline = reason
 	}
@@ -204,7 +211,7 @@ func (o *oracle) startOver(now map[string]placed, reason string) []want {
 			continue
 		}
 		m := o.join(p)
-		m.unsure = reason != "first" && (old[uid] != nil || m.unsure)
+		m.unsure = m.unsure || old[uid] != nil
 		if reason == "first" && o.rules.announce {
 			events = append(events, o.entered(m, p))
 		}
@@ -215,7 +222,7 @@ func (o *oracle) startOver(now map[string]placed, reason string) []want {
 func (o *oracle) join(p placed) *member {
 	m := &member{reported: p.place(), item: p.item, firstSeen: o.revision + 1, peak: p.rank}
 	if d, ok := o.departed[p.UID]; ok {
-		m.firstSeen, m.peak = d.firstSeen, min(d.peak, p.rank)
+		m.firstSeen, m.peak, m.unsure = d.firstSeen, min(d.peak, p.rank), d.unsure
 	}
 	o.members[p.UID] = m
 	return m
@@ -252,6 +259,9 @@ func (o *oracle) follow(m *member, uid string, now map[string]placed, cut bool) 
 		c := count(o.previous, now, uid)
 		step = &c
 		m.cause.add(c)
+		if m.recent != nil {
+			m.recent.add(c)
+		}
 	} else {
 		m.unseen = true
 	}
@@ -277,7 +287,7 @@ func (o *oracle) follow(m *member, uid string, now map[string]placed, cut bool) 
 	w := o.change(kind, m, p, step)
 	if kind == "moved" {
 		m.reported = p.place()
-		m.cause, m.unseen = cause{}, false
+		m.cause, m.recent, m.unseen = cause{}, nil, false
 	}
 	m.reported.Position, m.reported.PotentialIndex = p.position, p.Index
 	return &w

@@ -54,7 +54,7 @@ func TestReturnedWorkerIsFenced(t *testing.T) {
 	heir.source.open()
 	heir.worker = heir.setup.start(t)
 	heir.watch.oracle, heir.watch.checker, heir.watch.got = one.watch.oracle, one.watch.checker, one.watch.got
-	heir.watch.checker.exact = false
+	heir.watch.checker.exact, heir.watch.checker.writer = false, ""
 	for n := 2; n < 4; n++ {
 		if err := heir.watch.show(n); err != nil {
 			t.Fatal(err)
