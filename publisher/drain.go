@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -210,6 +211,9 @@ func (p *Publisher) acknowledge(acks ...state.Ack) error {
 	if err := p.outbox.Acknowledge(acks...); err != nil {
 		for _, a := range acks {
 			p.suspects[a.Chain] = true
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			p.block("disk full: what was published cannot be recorded; publishing goes on when there is room", "err", err)
 		}
 		return fmt.Errorf("publisher: acknowledge: %w", err)
 	}

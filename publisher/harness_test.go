@@ -272,7 +272,7 @@ func (w *worker) reading(region, watchlist string, events int) (event.Batch, []s
 		outcome = event.OutcomeBaseline
 	}
 	b.Messages = append(b.Messages, must(o.Board(id, at, &event.Snapshot{
-		Watchlist: watchlist, Region: region, Revision: rev, Reading: reading, Writer: w.cfg.Writer, Outcome: outcome,
+		Watchlist: watchlist, Region: region, Revision: rev, Reading: reading, Writer: w.cfg.Writer, Outcome: outcome, Counts: event.Counts{Moved: events},
 	})))
 	var seen []string
 	for _, m := range b.Messages {

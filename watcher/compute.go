@@ -328,12 +328,12 @@ func (s *step) publish() (*settled, error) {
 // details appends the stored profile of a row: that of the scan, or what was
 // known of a creator that the scan does not show.
 func (s *step) details(bare bool) func(buf []byte, i int) []byte {
-	kept := map[string]profile{}
-	for i := range s.before.Rows {
-		if i >= len(s.before.profiles) || bare {
-			break
+	var kept map[string]profile
+	if len(s.result.Board.Rows) > len(s.scan.Items) && !bare {
+		kept = make(map[string]profile, len(s.before.Rows))
+		for i := range s.before.Rows {
+			kept[s.before.Rows[i].UID] = s.before.profiles[i]
 		}
-		kept[s.before.Rows[i].UID] = s.before.profiles[i]
 	}
 	return func(buf []byte, i int) []byte {
 		switch {

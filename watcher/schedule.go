@@ -62,7 +62,7 @@ func (r rhythm) after(t time.Time) time.Time {
 		return cronAfter(r.schedule, t, r.loc)
 	}
 	every := int64(r.every)
-	phase := int64(r.seed % uint64(every)) //nolint:gosec // below every
+	phase := int64(r.seed % uint64(every))
 	since := (t.UnixNano() - phase) % every
 	if since < 0 {
 		since += every
@@ -79,11 +79,11 @@ func (r rhythm) jitter(tick time.Time) time.Duration {
 		most = min(r.every/10, maxJitter)
 	}
 	// The finalizer of SplitMix64: neighbouring ticks get unrelated jitters.
-	x := r.seed ^ uint64(tick.UnixNano()) //nolint:gosec // bits, not a number
+	x := r.seed ^ uint64(tick.UnixNano())
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	x ^= x >> 31
-	return time.Duration(x % uint64(most)) //nolint:gosec // below most
+	return time.Duration(x % uint64(most))
 }
 
 // parseCron reads five fields: minute, hour, day of month, month, day of week.

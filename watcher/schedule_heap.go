@@ -13,6 +13,7 @@ type Scheduler struct {
 	feeds map[uint64][]*item
 	heap  itemHeap
 	now   time.Time // of the last Due
+	added bool      // something was added since
 }
 
 type item struct {
@@ -38,6 +39,7 @@ func (s *Scheduler) Add(w Watchlist, last time.Time) {
 	s.feeds[it.rhythm.seed] = append(s.feeds[it.rhythm.seed], it)
 	it.plan()
 	heap.Push(&s.heap, it)
+	s.added = true
 }
 
 // Remove forgets a watchlist. It does nothing for an unknown name.
@@ -80,6 +82,9 @@ func (s *Scheduler) Update(w Watchlist) {
 // waits for its jitter comes along with one of the same feed, since the reading
 // is made anyway; it follows directly.
 func (s *Scheduler) Due(now time.Time) []string {
+	// Ticks are times of day; the monotonic clock would hide that the wall clock
+	// was set.
+	now = now.Round(0)
 	s.setBack(now)
 	s.now = now
 	var names []string
@@ -103,23 +108,29 @@ func (s *Scheduler) done(it *item, now time.Time) {
 	heap.Fix(&s.heap, it.slot)
 }
 
-// setBack repairs the ticks if the clock was set back: those computed from a
-// time that never came could lie years ahead.
+// setBack repairs the ticks if the clock was set back, while running or since
+// the last readings: those computed from a time that never came could lie years
+// ahead.
 func (s *Scheduler) setBack(now time.Time) {
-	ahead := s.now.Sub(now)
-	if ahead <= 0 {
+	ahead := max(s.now.Sub(now), 0)
+	if ahead == 0 && !s.added {
 		return
 	}
+	s.added = false
+	back := func(t time.Time) time.Time {
+		if t.IsZero() {
+			return t
+		}
+		return t.Add(-ahead)
+	}
 	for _, it := range s.heap {
+		if ahead == 0 && !it.last.After(now) {
+			continue
+		}
 		if it.last.After(now) {
 			it.last = now
 		}
-		if !it.hold.IsZero() {
-			it.hold = it.hold.Add(-ahead)
-		}
-		if !it.retry.IsZero() {
-			it.retry = it.retry.Add(-ahead)
-		}
+		it.hold, it.retry = back(it.hold), back(it.retry)
 		it.plan()
 	}
 	heap.Init(&s.heap)
@@ -203,7 +214,7 @@ func (h itemHeap) Swap(i, j int) {
 }
 
 func (h *itemHeap) Push(x any) {
-	it := x.(*item) //nolint:forcetypeassert,errcheck // only items are pushed
+	it := x.(*item)
 	it.slot = len(*h)
 	*h = append(*h, it)
 }

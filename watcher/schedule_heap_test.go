@@ -220,6 +220,20 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// The readings before a restart were made while the clock ran ahead.
+func TestLastReadInTheFuture(t *testing.T) {
+	now := at(t, "2026-11-23T10:00:00Z")
+	s, lists := filled(t, 2, time.Hour, now.AddDate(4, 0, 0))
+	if got := s.Due(now); got != nil {
+		t.Errorf("due %v", got)
+	}
+	for _, w := range lists {
+		if due, _ := s.At(w.Name); due.Sub(now) > time.Hour+maxJitter {
+			t.Errorf("%s is silent until %v", w.Name, due)
+		}
+	}
+}
+
 func TestAtAndUnknownNames(t *testing.T) {
 	now := at(t, "2026-11-23T10:00:00Z")
 	s, lists := filled(t, 1, time.Hour, now)

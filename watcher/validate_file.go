@@ -171,7 +171,7 @@ func (d *yamlDecoder) watchlist(o yamlObject) Watchlist {
 	w.Filter = o.filter()
 	w.Period = o.period()
 	w.Rules = o.rules()
-	w.Rules.Top, w.Rules.Margin = int32(w.Top), int32(w.Margin) //nolint:gosec // at most MaxDepth
+	w.Rules.Top, w.Rules.Margin = int32(w.Top), int32(w.Margin)
 	if s, _ := o.choice("rollover", RolloverCompare.String(), RolloverReset.String()); s == RolloverReset.String() {
 		w.Rollover = RolloverReset
 	}
@@ -263,7 +263,7 @@ func (o yamlObject) rules() diff.Rules {
 	}
 	if m, ok := o.object("moved", movedKeys()); ok {
 		if n, ok := m.integer("min_places", 1, fastmoss.MaxDepth); ok {
-			r.MinPlaces = int32(n) //nolint:gosec // at most MaxDepth
+			r.MinPlaces = int32(n)
 		}
 		r.IgnoreDisplaced, _ = m.boolean("ignore_displaced")
 	}
@@ -274,7 +274,7 @@ func (o yamlObject) rules() diff.Rules {
 	}
 	if m, ok := o.object("dropped", droppedKeys()); ok {
 		if n, ok := m.integer("after", 1, maxAfter); ok {
-			r.DropAfter = int32(n) //nolint:gosec // at most maxAfter
+			r.DropAfter = int32(n)
 		}
 	}
 	return r

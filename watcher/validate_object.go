@@ -230,7 +230,7 @@ func scalarInteger(n ast.Node) (int64, bool) {
 	case int64:
 		return x, true
 	case uint64:
-		return int64(min(x, math.MaxInt64)), x <= math.MaxInt64 //nolint:gosec // bounded by min
+		return int64(min(x, math.MaxInt64)), x <= math.MaxInt64
 	}
 	return 0, false
 }

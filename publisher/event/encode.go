@@ -53,9 +53,21 @@ func (o Origin) Change(k Kind, readingID string, at time.Time, c *Change) (Messa
 
 // Board encodes the message that closes a reading.
 func (o Origin) Board(readingID string, at time.Time, s *Snapshot) (Message, error) {
-	m, err := encode(o, Board, "", readingID+"/board", at, s)
-	m.Role = Fence
-	return m, err
+	bare := *s
+	bare.Board = nil
+	m, err := encode(o, Board, "", readingID+"/board", at, &bare)
+	if err != nil {
+		return Message{}, err
+	}
+	// The rows are the last thing in the message.
+	frame, ok := bytes.CutSuffix(m.Data, []byte("null}}"))
+	if !ok {
+		return Message{}, fmt.Errorf("event: encode %s/board: the rows are not where they were", readingID)
+	}
+	data := make([]byte, 0, len(frame)+192*len(s.Board)+8)
+	data = appendRows(append(data, frame...), s.Board)
+	m.Data, m.Role = append(data, "}}"...), Fence
+	return m, nil
 }
 
 // Status encodes a change of condition.
@@ -66,8 +78,8 @@ func (o Origin) Status(at time.Time, c *Condition) (Message, error) {
 }
 
 func encode[T any](o Origin, k Kind, uid, id string, at time.Time, data T) (Message, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	w := buffer{make([]byte, 0, 1536)}
+	e := json.NewEncoder(&w)
 	// Nicknames are text for people: escaping < > & would only cost bytes.
 	e.SetEscapeHTML(false)
 	err := e.Encode(Envelope[T]{
@@ -77,7 +89,7 @@ func encode[T any](o Origin, k Kind, uid, id string, at time.Time, data T) (Mess
 	if err != nil {
 		return Message{}, fmt.Errorf("event: encode %s: %w", id, err)
 	}
-	return Message{Subject: o.subject(k, uid), Data: bytes.TrimSuffix(b.Bytes(), []byte("\n"))}, nil
+	return Message{Subject: o.subject(k, uid), Data: bytes.TrimSuffix(w.b, []byte("\n"))}, nil
 }
 
 // Decode reads a message whose data is a T: Change, Snapshot or Condition.

@@ -120,6 +120,10 @@ func Filter(s Subject) string {
 	}
 	f := s.Prefix + "." + or(s.Region) + "." + or(s.Watchlist)
 	switch {
+	case s == Subject{Prefix: s.Prefix}:
+		return s.Prefix + ".>"
+	case s == Subject{Prefix: s.Prefix, Region: s.Region}:
+		return s.Prefix + "." + s.Region + ".>"
 	case s.UID != "":
 		return f + "." + or(string(s.Kind)) + "." + EscapeUID(s.UID)
 	case s.Kind == "":

@@ -183,7 +183,7 @@ func (a *absence) spend() {
 	for n := 8; n < 11; n++ {
 		a.after = append(a.after, collect(t, w, n)...)
 	}
-	reload() // removed, its outbox is not empty
+	reload()    // removed, its outbox is not empty
 	a.last = 12 // 11 differs from 10 only in figures
 	gb.set(a.last)
 	reload(entry("list", "GB", 1, a.rules))

@@ -18,6 +18,8 @@ type watch struct {
 	checker *checker
 	got     chan sent
 	held    *sent // taken from got by peek
+
+	compared int // messages
 }
 
 func (w *watch) next() (sent, error) {
@@ -84,6 +86,7 @@ func (w *watch) expect(wanted []want) error {
 		if err != nil {
 			return fmt.Errorf("%s revision %d, message %d of %d (%s %s): %w", w.name, x.revision, i+1, len(wanted), x.kind, x.uid, err)
 		}
+		w.compared++
 		if d, err := decode(m); err == nil {
 			got = append(got, strings.TrimPrefix(d.Type, "rankwatch.")+" "+d.Subject)
 		}

@@ -59,6 +59,12 @@ func lockstep(t *testing.T, plans []plan) {
 		})
 	}
 	all.Wait()
+	for _, w := range watches {
+		t.Logf("%s: %d messages of %d revisions compared", w.name, w.compared, w.oracle.revision)
+		if w.compared < len(w.feed.lists) {
+			t.Errorf("%s: only %d messages for %d lists", w.name, w.compared, len(w.feed.lists))
+		}
+	}
 	o.agree(t)
 	worker.stop(t)
 }

@@ -181,6 +181,7 @@ func (v *victim) judge(stored []sent) {
 				break
 			}
 		}
+		v.t.Logf("%s: %d messages of %d revisions compared", name, w.compared, len(lists))
 		if err := folds(byList[name], f); err != nil {
 			v.t.Errorf("%s: %v", name, err)
 		}

@@ -89,7 +89,10 @@ func NewSource(f settings.FastMoss, onCondition func(fastmoss.TokenCondition), l
 func (w *Worker) openState() (err error) {
 	s := w.cfg.Settings
 	w.db, err = state.Open(state.Config{Dir: s.DataDir, Backlog: s.Backlog, Retention: s.Retention})
-	return err
+	if err != nil {
+		return fmt.Errorf("%w; the directory is what RANKWATCH_DATA_DIR says", err)
+	}
+	return nil
 }
 
 // openBus opens the publisher, after the state: its lock is what keeps a
