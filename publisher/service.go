@@ -14,8 +14,12 @@ import (
 // serviceName is what a worker answers to as a NATS micro service.
 const serviceName = "rankwatch"
 
-// pingWait is how long another worker may take to answer.
-const pingWait = 300 * time.Millisecond
+// How long another worker may take to answer: some round trips, and the time
+// that a busy machine needs.
+const (
+	pingWait  = 100 * time.Millisecond
+	pingTrips = 5
+)
 
 // claim makes this worker known on the server, unless another one that writes
 // the same stream answers: then it is a ConfigError. An embedded server is ours
@@ -53,6 +57,10 @@ func (p *Publisher) alone(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("publisher: ping: %w", err)
 	}
+	trip, err := p.nc.RTT()
+	if err != nil {
+		return fmt.Errorf("publisher: ping: %w", err)
+	}
 	sub, err := p.nc.SubscribeSync(p.nc.NewInbox())
 	if err != nil {
 		return fmt.Errorf("publisher: ping: %w", err)
@@ -61,7 +69,7 @@ func (p *Publisher) alone(ctx context.Context) error {
 	if err := p.nc.PublishRequest(subject, sub.Subject, nil); err != nil {
 		return fmt.Errorf("publisher: ping: %w", err)
 	}
-	wait, cancel := context.WithTimeout(ctx, pingWait)
+	wait, cancel := context.WithTimeout(ctx, pingWait+pingTrips*trip)
 	defer cancel()
 	for {
 		m, err := sub.NextMsgWithContext(wait)

@@ -243,15 +243,36 @@ func (s *step) say(status, reason, detail string) ([]event.Batch, error) {
 func (s *step) unchanged() (_ *settled, err error) {
 	s.record.Unchanged++
 	out := &settled{outcome: OutcomeUnchanged}
-	if s.result.Dirty {
+	if profiles, news := s.profiles(); s.result.Dirty || news {
 		out.commit.Tracked.Board = encodeBoard(&s.result.Board, func(buf []byte, i int) []byte {
-			return append(buf, s.before.profiles[i]...)
+			return append(buf, profiles[i]...)
 		})
 	}
 	if out.commit.Batches, err = s.recover(); err != nil {
 		return nil, err
 	}
 	return s.finish(out)
+}
+
+// profiles brings the stored profiles up to date with the scan, for a drop tells
+// what was last known of a creator, published or not.
+func (s *step) profiles() (now []profile, news bool) {
+	items := make(map[string]*fastmoss.Item, len(s.scan.Items))
+	for i := range s.scan.Items {
+		items[s.scan.Items[i].UID] = &s.scan.Items[i]
+	}
+	now = slices.Clone(s.before.profiles)
+	var buf []byte
+	for i := range now {
+		it := items[s.before.Rows[i].UID]
+		if it == nil {
+			continue
+		}
+		if buf = encodeProfile(buf[:0], it); string(buf) != string(now[i]) {
+			now[i], news = profile(buf), true
+		}
+	}
+	return now, news
 }
 
 // recover says that the watchlist is well again, if it was not.

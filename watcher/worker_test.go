@@ -486,3 +486,21 @@ watchlists:
 		r.want(strings.Join(said, ", "), "baseline 1 first, baseline 1 first, baseline 1 first")
 	})
 }
+
+func TestADropTellsWhatWasLastSeen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "")
+	r.read("a9 b8")
+	r.source.after = func(_ int, p *fastmoss.Page) {
+		for i := range p.Items {
+			p.Items[i].UnitsSold = fastmoss.Some[int64](42)
+		}
+	}
+	r.want(r.read("a9 b8"), "")
+	r.source.rows = r.source.rows[:1]
+	r.worker.ReadNow(t.Context(), "us")
+	d := mustDecode[event.Change](t, r.store.out[0].Messages[0].Data)
+	if d.Metrics.UnitsSold == nil || *d.Metrics.UnitsSold != 42 {
+		t.Errorf("%+v", d.Metrics)
+	}
+}

@@ -95,6 +95,10 @@ func printVerdict(p *watcher.Preview, errs io.Writer) error {
 	if p.Reason != "" {
 		outcome += " (" + p.Reason + ")"
 	}
-	_, err := fmt.Fprintf(errs, "outcome %s: %d messages would be published; nothing was written\n", outcome, len(p.Messages))
+	noun := "messages"
+	if len(p.Messages) == 1 {
+		noun = "message"
+	}
+	_, err := fmt.Fprintf(errs, "outcome %s: %d %s would be published; nothing was written\n", outcome, len(p.Messages), noun)
 	return err
 }

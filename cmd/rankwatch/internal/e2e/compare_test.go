@@ -154,12 +154,13 @@ type checker struct {
 	exact                bool // `unchanged` is known exactly
 	times                map[uint64]time.Time
 	readings             map[string]uint64
+	names                map[uint64]string // of readings, by revision
 	ids                  map[string]bool
 	writer               string
 }
 
 func newChecker(prefix, name, region string) *checker {
-	return &checker{prefix: prefix, name: name, region: region, exact: true, times: map[uint64]time.Time{}, readings: map[string]uint64{}, ids: map[string]bool{}}
+	return &checker{prefix: prefix, name: name, region: region, exact: true, times: map[uint64]time.Time{}, readings: map[string]uint64{}, names: map[uint64]string{}, ids: map[string]bool{}}
 }
 
 // check returns every field that differs.
@@ -220,7 +221,10 @@ func (c *checker) reading(d *differences, m message, w want) {
 	if r, ok := c.readings[m.Data.Reading]; m.Data.Reading == "" || ok && r != w.revision {
 		d.add("reading %q is that of revision %d too", m.Data.Reading, r)
 	}
-	c.readings[m.Data.Reading] = w.revision
+	if name, ok := c.names[w.revision]; ok {
+		d.field("reading", m.Data.Reading, name)
+	}
+	c.readings[m.Data.Reading], c.names[w.revision] = w.revision, m.Data.Reading
 }
 
 func (c *checker) change(d *differences, m message, w want) {

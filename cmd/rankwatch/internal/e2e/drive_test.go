@@ -20,6 +20,9 @@ type watch struct {
 	held    *sent // taken from got by peek
 
 	compared int // messages
+	// sample keeps one message of each kind, with what was wanted and what the
+	// checker knew before it. Nil keeps none.
+	sample map[string]sample
 }
 
 func (w *watch) next() (sent, error) {
@@ -89,6 +92,9 @@ func (w *watch) expect(wanted []want) error {
 		w.compared++
 		if d, err := decode(m); err == nil {
 			got = append(got, strings.TrimPrefix(d.Type, "rankwatch.")+" "+d.Subject)
+		}
+		if _, known := w.sample[x.kind]; w.sample != nil && !known && i > 0 {
+			w.sample[x.kind] = sample{message: m, want: x, checker: w.checker.clone()}
 		}
 		if err := w.checker.check(m, x); err != nil && len(errs) < 5 {
 			errs = append(errs, err)

@@ -24,6 +24,8 @@ type plan struct {
 	lists []reading
 	twice bool // lists with repeated ids, which a reading may scan again
 	extra []string
+
+	sample map[string]sample // see watch
 }
 
 // lockstep runs a worker with an embedded server over all plans at once.
@@ -40,7 +42,7 @@ func lockstep(t *testing.T, plans []plan) {
 		if p.twice {
 			f.calm = calm
 		}
-		w := &watch{name: p.name, feed: f, oracle: newOracle(p.rules), checker: newChecker("rankwatch", p.name, "US")}
+		w := &watch{name: p.name, feed: f, oracle: newOracle(p.rules), checker: newChecker("rankwatch", p.name, "US"), sample: p.sample}
 		w.checker.exact = !p.twice
 		watches = append(watches, w)
 		entries = append(entries, entry(p.name, "US", i+1, p.rules, p.extra...))

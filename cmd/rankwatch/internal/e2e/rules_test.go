@@ -29,12 +29,25 @@ func TestRules(t *testing.T) {
 		"quiet-ordinal": func(r *rules) { r.minPlaces, r.minChange, r.ordinal, r.margin = 2, 2, true, 10 },
 	}
 	var plans []plan
+	samples := map[string]sample{}
 	for name, change := range variants {
 		r := defaultRules(80)
 		change(&r)
-		plans = append(plans, plan{name: name, rules: r, lists: lively(hash(name), 14, 130)})
+		p := plan{name: name, rules: r, lists: lively(hash(name), 14, 130)}
+		if name == "plain" {
+			p.sample = samples
+		}
+		plans = append(plans, p)
 	}
 	lockstep(t, plans)
+	for _, kind := range append([]string{"board"}, kindOrder...) {
+		s, ok := samples[kind]
+		if !ok {
+			t.Errorf("no %s was published", kind)
+			continue
+		}
+		s.corrupt(t)
+	}
 }
 
 // lively lists change much: creators gone for one to three readings, lists of
