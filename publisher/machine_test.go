@@ -331,7 +331,7 @@ func (m *machine) check(r tb) {
 // package. Run it longer with -rapid.checks.
 func TestNothingIsLostDoubledOrTornWhateverComesBack(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
-		if err := f.Value.Set("8"); err != nil {
+		if err := f.Value.Set("5"); err != nil {
 			t.Fatal(err)
 		}
 		defer f.Value.Set(f.DefValue) //nolint:errcheck // it was valid before

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
@@ -52,23 +54,16 @@ func TestConcurrentUse(t *testing.T) {
 		return nil
 	})
 	g.Go(func() error {
-		for ctx.Err() == nil {
+		for {
 			d := db.Backlog()
 			if d.Bytes != int64(d.Batches)*3000 {
 				return fmt.Errorf("%d bytes in %d batches", d.Bytes, d.Batches)
 			}
-			if _, err := db.Load("list-1"); err != nil {
-				return err
-			}
 			a, found, err := db.Newest()
-			if err != nil {
-				return err
-			}
-			if found && a.Revision == revisions && d.Batches == 0 {
-				return nil
+			if err != nil || ctx.Err() != nil || found && a.Revision == revisions && d.Batches == 0 {
+				return errors.Join(err, ctx.Err())
 			}
 		}
-		return ctx.Err()
 	})
 	ok(t, g.Wait())
 	for id, r := range published {
@@ -104,25 +99,43 @@ func drain(db *DB, published map[event.Chain]uint64) (int, error) {
 
 // A disk error after the last write can leave a transaction stored whose
 // commit has failed. The index must then follow the file, not the error.
-func TestStoredButReportedFailed(t *testing.T) {
+func TestIndexFollowsTheFile(t *testing.T) {
 	db := openDB(t, Config{})
 	commit(t, db, boards, 1)
-	fault := errors.New("fault")
-	err := db.update("commit", "us", func(tx *txn) error {
-		// As if the disk had failed at the very end: all is in the file.
-		l, err := getList(tx.tx, "us")
+	before := db.ix
+	ok(t, db.bolt.Update(func(tx *bbolt.Tx) error { // behind the index's back
+		l, err := getList(tx, "us")
 		ok(t, err)
-		ok(t, tx.commit(Commit{Watchlist: "us", Batches: []event.Batch{batch(boards, 2, 100)}, At: noon}, l))
-		ok(t, tx.tx.Commit())
-		tx.tx, err = db.bolt.Begin(true)
-		ok(t, err)
-		return fault
-	})
-	wantErr(t, err, fault)
+		t1 := &txn{tx: tx}
+		return t1.commit(Commit{Watchlist: "us", Batches: []event.Batch{batch(boards, 2, 100)}, At: noon}, l)
+	}))
 	ok(t, db.reload())
+	if db.ix == before {
+		t.Fatal("index was not read again")
+	}
 	want(t, "queue", waiting(t, db, 0), "b/us:1 b/us:2")
 	want(t, "revision", load(t, db, "us").Revision, uint64(2))
 	wantErr(t, db.Commit(Commit{Watchlist: "us", Version: 1, Batches: []event.Batch{batch(boards, 2, 100)}}), ErrStale)
 	commit(t, db, boards, 3)
 	ack(t, db, 3)
+}
+
+func TestFailedWriteReadsTheIndexAgain(t *testing.T) {
+	db, err := Open(Config{Dir: t.TempDir()})
+	ok(t, err)
+	commit(t, db, boards, 1)
+	before := db.ix
+	wantErr(t, db.Commit(Commit{Watchlist: "us"}), ErrStale)
+	if db.ix != before {
+		t.Fatal("index was read again for nothing")
+	}
+	ok(t, db.file.Close()) // what is mapped stays readable
+	wantErr(t, tryCommit(db, batch(boards, 2, 100)), os.ErrClosed)
+	if db.ix == before {
+		t.Fatal("index was not read again")
+	}
+	want(t, "queue", waiting(t, db, 0), "b/us:1")
+	if err := db.Close(); err == nil {
+		t.Fatal("closed a file twice")
+	}
 }

@@ -209,6 +209,81 @@ func TestFlippedBytes(t *testing.T) {
 	}
 }
 
+// A page or small bucket that claims fewer elements than it has would lose
+// batches and boards without a word.
+func TestLostElements(t *testing.T) {
+	s := makeSpecimen(t)
+	m, err := readMeta(bytes.NewReader(s.file), int64(len(s.file)))
+	ok(t, err)
+	tried := 0
+	for at := 2 * int(m.pageSize); at < int(m.highID*m.pageSize); at += 2 {
+		// Headers of pages, and of the pages inside of small buckets, which
+		// have no id.
+		kind, count := int(s.file[at+8])+int(s.file[at+9])<<8, int(s.file[at+10])+int(s.file[at+11])<<8
+		if kind != boltLeaf && kind != boltBranch || count == 0 || count > 200 {
+			continue
+		}
+		if at%int(m.pageSize) != 0 && !bytes.Equal(s.file[at-16:at-8], make([]byte, 8)) {
+			continue
+		}
+		file := bytes.Clone(s.file)
+		file[at+10]--
+		if neverRead(t, s.file, at) {
+			continue
+		}
+		tried++
+		wantErr(t, checkPages(bytes.NewReader(file), int64(len(file))), ErrDamaged)
+	}
+	if tried < 20 {
+		t.Fatalf("tried only %d", tried)
+	}
+}
+
+// neverRead reports whether what looks like a header at off is none, or one of
+// a page that is free: then it may hold anything.
+func neverRead(t *testing.T, file []byte, off int) bool {
+	t.Helper()
+	file = bytes.Clone(file)
+	file[off+8] = 0x80 // no kind of page
+	return checkPages(bytes.NewReader(file), int64(len(file))) == nil
+}
+
+// What was lost as a whole is missed by what refers to it.
+func TestLostKeys(t *testing.T) {
+	us := []byte("us")
+	for name, lose := range map[string]func(*bbolt.Tx) error{
+		"board":     func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketBoards)).DeleteBucket(us) },
+		"watchlist": func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketLists)).Delete(us) },
+		"boards":    func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketChains)).Delete(chainKey(boards)) },
+		"statuses":  func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketChains)).Delete(chainKey(statuses)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, err := Open(Config{Dir: t.TempDir()})
+			ok(t, err)
+			ok(t, db.Commit(Commit{
+				Watchlist: "us", Tracked: event.Tracked{Record: us, Board: us},
+				Batches: []event.Batch{batch(boards, 1, 1), batch(statuses, 1, 1)},
+			}))
+			ok(t, db.bolt.Update(lose))
+			_, err = db.Load("us")
+			wantErr(t, err, ErrDamaged)
+			wantErr(t, db.Check(), ErrDamaged)
+			ok(t, db.Close())
+		})
+	}
+}
+
+func TestLostSequence(t *testing.T) {
+	db, err := Open(Config{Dir: t.TempDir()})
+	ok(t, err)
+	commit(t, db, boards, 1)
+	commit(t, db, boards, 2)
+	ok(t, db.bolt.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketPayloads)).SetSequence(1) }))
+	ok(t, db.Close())
+	_, err = Open(db.cfg) // would give order 2 again
+	wantErr(t, err, ErrDamaged)
+}
+
 func TestForeignFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)

@@ -67,23 +67,6 @@ func TestFullDisk(t *testing.T) {
 	if after := full(); after <= before {
 		t.Fatalf("with room again, %d commits after %d", after, before)
 	}
-	// Acknowledging frees pages, so that the file need not grow any more.
-	cfg := db.cfg
-	ok(t, db.Close())
-	cfg.Keep = 1
-	ok(t, os.WriteFile(ballast, nil, 0o600))
-	db = openDB(t, cfg)
-	size := db.Size()
-	q, err := db.Queue(5)
-	ok(t, err)
-	for _, i := range q {
-		if err := db.Acknowledge(ackOf(i, i.Order)); err != nil && !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
-	}
-	if db.Size() > size+64<<10 {
-		t.Fatalf("grew from %d to %d", size, db.Size())
-	}
 }
 
 // Whatever a first start that found no room leaves must not look damaged.

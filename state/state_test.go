@@ -373,6 +373,24 @@ func TestKeptBatchesGoInBoundedSteps(t *testing.T) {
 	want(t, "still kept", len(k), 100-18)
 }
 
+func TestFileStopsGrowingOnceBatchesAreAcknowledged(t *testing.T) {
+	db := openDB(t, Config{Keep: 1})
+	round := func(from uint64) int64 {
+		t.Helper()
+		for r := from; r < from+10; r++ {
+			ok(t, tryCommit(db, batch(boards, r, 100_000)))
+		}
+		ack(t, db, 10)
+		return db.Size()
+	}
+	first := round(1)
+	for r := uint64(11); r < 100; r += 10 {
+		if now := round(r); now > first*5/4 {
+			t.Fatalf("grew from %d to %d by revision %d", first, now, r)
+		}
+	}
+}
+
 func TestOrdersAreNeverUsedAgain(t *testing.T) {
 	db := openDB(t, Config{Keep: 1})
 	commit(t, db, boards, 1)
@@ -397,6 +415,21 @@ func TestRecords(t *testing.T) {
 	commit(t, db, boards, 1) // has none
 	want(t, "records", records(t, db), wanted)
 
+	ok(t, db.update("fill", "", func(tx *txn) error {
+		for i := range 3 * recordsPerView {
+			name := fmt.Sprintf("many-%d", i)
+			wanted[name] = fmt.Sprint(i)
+			if err := tx.putTracked(name, list{}, event.Tracked{Record: []byte(wanted[name])}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	seen := 0
+	ok(t, db.Records(func(string, []byte) error { seen++; return nil }))
+	want(t, "records seen", seen, len(wanted))
+	want(t, "records", records(t, db), wanted)
+
 	stop := errors.New("stop")
 	calls := 0
 	err := db.Records(func(string, []byte) error { calls++; return stop })
@@ -405,6 +438,9 @@ func TestRecords(t *testing.T) {
 	}
 	// Whoever reads the records may commit.
 	ok(t, db.Records(func(name string, _ []byte) error {
+		if strings.HasPrefix(name, "many") {
+			return nil
+		}
 		return db.Commit(Commit{Watchlist: name, Version: load(t, db, name).Version, Tracked: event.Tracked{Record: bytes.Repeat([]byte("r"), 100_000)}})
 	}))
 }
@@ -438,6 +474,9 @@ func TestDepartures(t *testing.T) {
 	ok(t, db.Sweep(noon.Add(20*time.Hour)))
 	want(t, "swept", seen("us", 21), map[string]Departure{"c": at(21, "c")})
 	want(t, "swept", seen("us2", 21), map[string]Departure{})
+	// Who dropped out again while it was swept stays.
+	ok(t, db.forget([][]byte{departedKey("us", "c"), departedKey("us", "gone")}, noon.Add(21*time.Hour)))
+	want(t, "dropped out again", seen("us", 21), map[string]Departure{"c": at(21, "c")})
 	none, err := db.Departed("us", nil, noon)
 	ok(t, err)
 	want(t, "of nobody", none, map[string]Departure{})

@@ -230,9 +230,14 @@ func subset(a, b []string) bool {
 // say changes the watchlist's condition and returns the status to publish, none
 // if it is the condition already.
 func (s *step) say(status, reason, detail string) ([]event.Batch, error) {
-	c, batch, err := transition(s.origin(), s.record.Condition, statusChange{
-		status: status, reason: reason, detail: detail, at: s.scan.At, number: s.loaded.Statuses + 1,
-	})
+	change := statusChange{status: status, reason: reason, detail: detail, at: s.scan.At, number: s.loaded.Statuses + 1}
+	if status == event.StatusWaiting {
+		change.next = s.scan.At.Add(confirmWithin)
+		if e := s.watchlist.Every; e > 0 && e < confirmWithin {
+			change.next = s.scan.At.Add(e)
+		}
+	}
+	c, batch, err := transition(s.origin(), s.record.Condition, change)
 	if err != nil || batch == nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 // watch starts a fileWatch and returns what it finds.
 func watch(t *testing.T, w *fileWatch) <-chan string {
 	t.Helper()
+	before := goleak.IgnoreCurrent()
 	found := make(chan string, 100)
 	w.changed = func(data []byte) { found <- string(data) }
 	ctx, cancel := context.WithCancel(context.Background())
@@ -23,7 +24,7 @@ func watch(t *testing.T, w *fileWatch) <-chan string {
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
 		}
-		goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		goleak.VerifyNone(t, before)
 	})
 	return found
 }
