@@ -1,4 +1,4 @@
-//go:build unix && !netbsd && !solaris && !illumos
+//go:build darwin || dragonfly || freebsd || linux
 
 package publisher
 

@@ -153,20 +153,41 @@ func (p *Publisher) each(ctx context.Context, conf jetstream.ConsumerConfig, fn 
 	}
 	defer it.Stop()
 	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
+		m, err := p.following(ctx, it, c)
 		if err != nil {
 			return fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+		}
+		if m == nil {
+			break
 		}
 		meta, err := m.Metadata()
 		if err == nil {
 			err = fn(m, meta)
 		}
 		if errors.Is(err, errStop) || err == nil && meta.NumPending == 0 {
-			it.Stop()
-			return p.drop(ctx, info.Name)
+			break
 		}
 		if err != nil {
 			return err
+		}
+	}
+	it.Stop()
+	return p.drop(ctx, info.Name)
+}
+
+// following returns the next message, nil if there is none any more: what was
+// pending may have been deleted meanwhile.
+func (p *Publisher) following(ctx context.Context, it jetstream.MessagesContext, c jetstream.Consumer) (jetstream.Msg, error) {
+	for {
+		wait, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+		m, err := it.Next(jetstream.NextContext(wait))
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return m, err
+		}
+		info, err := c.Info(ctx)
+		if err != nil || info.NumPending == 0 {
+			return nil, err
 		}
 	}
 }

@@ -36,7 +36,7 @@ func makeSpecimen(t *testing.T) specimen {
 		l := load(t, db, name)
 		ok(t, db.Commit(Commit{
 			Watchlist: name, Version: l.Version, At: noon, Batches: []event.Batch{b},
-			Tracked:  event.Tracked{Record: fmt.Appendf(nil, "record %d", i), Board: bytes.Repeat([]byte{byte(i)}, 40*i)},
+			Tracked:  event.Tracked{Record: fmt.Appendf(nil, "record %d", i), Board: bytes.Repeat([]byte{byte(i)}, 40*i*(i%2))},
 			Departed: []Departure{{UID: fmt.Sprint(i), At: noon}},
 		}))
 		s.batches[fmt.Sprint(c, b.Revision)] = payloads(b)
@@ -216,7 +216,7 @@ func TestLostElements(t *testing.T) {
 	m, err := readMeta(bytes.NewReader(s.file), int64(len(s.file)))
 	ok(t, err)
 	tried := 0
-	for at := 2 * int(m.pageSize); at < int(m.highID*m.pageSize); at += 2 {
+	for at := 2 * int(m.pageSize); at < int(m.highID*m.pageSize)-12; at++ {
 		// Headers of pages, and of the pages inside of small buckets, which
 		// have no id.
 		kind, count := int(s.file[at+8])+int(s.file[at+9])<<8, int(s.file[at+10])+int(s.file[at+11])<<8
@@ -236,6 +236,26 @@ func TestLostElements(t *testing.T) {
 	}
 	if tried < 20 {
 		t.Fatalf("tried only %d", tried)
+	}
+}
+
+func TestKeysOutOfOrder(t *testing.T) {
+	s := makeSpecimen(t)
+	m, err := readMeta(bytes.NewReader(s.file), int64(len(s.file)))
+	ok(t, err)
+	tried := 0
+	for at := 2 * int(m.pageSize); at < int(m.highID*m.pageSize); at += int(m.pageSize) {
+		count, element := int(s.file[at+10]), at+boltHeader
+		if s.file[at+8] != boltLeaf || count < 2 || count > 200 || neverRead(t, s.file, at) {
+			continue
+		}
+		file := bytes.Clone(s.file)
+		file[element+int(file[element+4])+int(file[element+5])<<8] = 0xFF // first of the first key
+		tried++
+		wantErr(t, checkPages(bytes.NewReader(file), int64(len(file))), ErrDamaged, "out of order")
+	}
+	if tried == 0 {
+		t.Fatal("no page was tried")
 	}
 }
 

@@ -117,7 +117,10 @@ func (db *DB) update(what, key string, fn func(*txn) error) error {
 		}
 		db.mu.Unlock()
 	case prepared && db.usable() == nil:
-		err = errors.Join(err, db.reload())
+		if e := db.reload(); e != nil {
+			// An index that may be wrong could publish what was never committed.
+			err = errors.Join(err, db.fail(e))
+		}
 	}
 	return db.explain(what, key, err)
 }
@@ -131,8 +134,7 @@ func (db *DB) reload() error {
 		})
 	})
 	if err != nil {
-		// An index that may be wrong could publish what was never committed.
-		return db.fail(err)
+		return err
 	}
 	db.mu.Lock()
 	db.ix, db.refused = ix, false

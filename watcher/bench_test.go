@@ -1,3 +1,5 @@
+//go:build unix
+
 package watcher_test
 
 import (
@@ -45,16 +47,16 @@ const places = 1000
 // creator is an item in the documented shape, all fields filled.
 type creator struct {
 	Creator struct {
-		UID             string              `json:"uid"`
-		Nickname        string              `json:"nickname"`
-		UniqueID        string              `json:"unique_id"`
-		Avatar          string              `json:"avatar"`
-		Region          string              `json:"region"`
-		Category        event.Category      `json:"category"`
-		FollowerCount   int64               `json:"follower_count"`
-		VideoCount      int64               `json:"video_count"`
-		FollowerGenders []map[string]string `json:"follower_genders"`
-		FollowerAges    []map[string]string `json:"follower_ages"`
+		UID             string         `json:"uid"`
+		Nickname        string         `json:"nickname"`
+		UniqueID        string         `json:"unique_id"`
+		Avatar          string         `json:"avatar"`
+		Region          string         `json:"region"`
+		Category        event.Category `json:"category"`
+		FollowerCount   int64          `json:"follower_count"`
+		VideoCount      int64          `json:"video_count"`
+		FollowerGenders []share        `json:"follower_genders"`
+		FollowerAges    []share        `json:"follower_ages"`
 	} `json:"creator"`
 	UID             string           `json:"uid"`
 	VideoCount      int64            `json:"video_count"`
@@ -67,6 +69,11 @@ type creator struct {
 	LiveUnitsSold   int64            `json:"live_units_sold"`
 	VideoUnitsSold  int64            `json:"video_units_sold"`
 	SalesCategoryL3 []event.Category `json:"sales_category_l3"`
+}
+
+type share struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
 }
 
 type answer struct {
@@ -95,8 +102,8 @@ func boards() [2][places]creator {
 		c.Creator.Avatar = fmt.Sprintf("https://p16-sign-va.tiktokcdn.com/tos-maliva-avt-0068/%016x%016x~c5_720x720.jpeg", rng.Uint64(), rng.Uint64())
 		c.Creator.Category = event.Category{ID: 4, Name: "Beauty"}
 		c.Creator.FollowerCount, c.Creator.VideoCount = rng.Int64N(5e6), rng.Int64N(3000)
-		c.Creator.FollowerGenders = []map[string]string{{"key": "female", "value": "0.6319"}, {"key": "male", "value": "0.3681"}}
-		c.Creator.FollowerAges = []map[string]string{{"key": "18-24", "value": "0.3406"}, {"key": "25-34", "value": "0.41"}}
+		c.Creator.FollowerGenders = []share{{"female", "0.6319"}, {"male", "0.3681"}}
+		c.Creator.FollowerAges = []share{{"18-24", "0.3406"}, {"25-34", "0.41"}}
 		c.VideoCount, c.EcommerceType = rng.Int64N(300), 3
 		c.GMV = float64(rng.Int64N(1e9)) / 100
 		c.USDGMV = c.GMV
@@ -294,11 +301,11 @@ func startPipeline(b *testing.B, url string) *pipeline {
 	return p
 }
 
-// floor fetches the same pages and decodes them with encoding/json into the
-// same structs, and nothing else.
+// floor fetches the same pages, the second look at the first included, and
+// decodes them with encoding/json into the same structs, and nothing else.
 func floor(b *testing.B, url string) {
 	b.Helper()
-	for page := 1; page <= 10; page++ {
+	for _, page := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1} {
 		body := fmt.Sprintf(`{"filter":{"region":"US"},"page":%d,"pagesize":100}`, page)
 		resp, err := http.Post(url+"/creator/v1/rank/topPotential", "application/json", strings.NewReader(body))
 		if err != nil {

@@ -182,18 +182,19 @@ func (f *feed) serve(page, size int, p period) (int, any) {
 	switch {
 	case p == f.lists[f.next].period && size < 10:
 		return 0, f.page(f.lists[f.next], page, size) // a look whether the period is published
-	case p == f.lists[f.next].period:
-		f.track(page, size)
-	case p != f.lists[f.current].period:
+	case p != f.lists[f.next].period && p != f.lists[f.current].period:
 		return 20001, nil
+	default:
+		f.track(page, size, p == f.lists[f.next].period)
 	}
 	return 0, f.page(f.lists[f.current], page, size)
 }
 
 // track follows scans. A page 1 after a complete scan of several pages is
 // taken for the scan's check of page 1, until a page 2 shows that it was the
-// start of another scan.
-func (f *feed) track(page, size int) {
+// start of another scan. Only a scan that asks for the next list's period can
+// be served that list.
+func (f *feed) track(page, size int, mayAdvance bool) {
 	rested := time.Since(f.last) >= f.calm
 	f.last = time.Now()
 	switch {
@@ -201,7 +202,7 @@ func (f *feed) track(page, size int) {
 		f.reread = true
 		return
 	case page == 1:
-		if rested {
+		if rested && mayAdvance {
 			f.current = f.next
 		}
 		f.pages, f.reread = map[int]bool{}, false

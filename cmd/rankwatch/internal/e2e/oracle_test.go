@@ -74,6 +74,7 @@ type oracle struct {
 	revision  uint64
 	unchanged int
 	previous  map[string]placed
+	pairs     []pair // of the previous reading and the present one
 	period    *period
 	members   map[string]*member
 	departed  map[string]departure
@@ -108,6 +109,7 @@ func (o *oracle) step(r reading) []want {
 	}
 	var events []want
 	missed := false
+	o.pairs = pairs(o.previous, now)
 	switch {
 	case reason != "":
 		events = o.startOver(now, reason)
@@ -173,12 +175,12 @@ func (o *oracle) order(list []placed) {
 		}
 		return cmp.Compare(a.UID, b.UID)
 	})
-	for rank, s := range sorted {
-		for i := range list {
-			if list[i].UID == s.UID {
-				list[i].rank = rank + 1
-			}
-		}
+	ranks := map[string]int{}
+	for i, s := range sorted {
+		ranks[s.UID] = i + 1
+	}
+	for i := range list {
+		list[i].rank = ranks[list[i].UID]
 	}
 }
 
@@ -253,10 +255,10 @@ func (o *oracle) compare(now map[string]placed, cut bool) (events []want, missed
 // follow carries one member over to the reading and returns its event, if any.
 func (o *oracle) follow(m *member, uid string, now map[string]placed, cut bool) *want {
 	p, seen := now[uid]
-	_, wasSeen := o.previous[uid]
+	was, wasSeen := o.previous[uid]
 	var step *cause
 	if seen && wasSeen {
-		c := count(o.previous, now, uid)
+		c := count(o.pairs, was.rank, p.rank)
 		step = &c
 		m.cause.add(c)
 		if m.recent != nil {
@@ -306,16 +308,35 @@ func (o *oracle) due(m *member, p placed) string {
 	return ""
 }
 
-// count compares who stood above uid in two readings, one creator at a time.
-func count(before, now map[string]placed, uid string) cause {
-	var c cause
-	for other, p := range before {
-		if other == uid {
-			continue
+// A pair is one creator in two readings; nil where it was not seen.
+type pair struct{ was, is *placed }
+
+func pairs(before, now map[string]placed) []pair {
+	var out []pair
+	for uid, p := range before {
+		if q, both := now[uid]; both {
+			out = append(out, pair{&p, &q})
+		} else {
+			out = append(out, pair{&p, nil})
 		}
-		q, both := now[other]
-		wasAbove := p.rank < before[uid].rank
-		isAbove := both && q.rank < now[uid].rank
+	}
+	for uid, q := range now {
+		if _, both := before[uid]; !both {
+			out = append(out, pair{nil, &q})
+		}
+	}
+	return out
+}
+
+// count compares who stood above a creator that had the rank was and has the
+// rank is, one other creator at a time. The creator itself stands in nobody's
+// way: it is never above itself.
+func count(all []pair, was, is int) cause {
+	var c cause
+	for _, p := range all {
+		wasAbove := p.was != nil && p.was.rank < was
+		isAbove := p.is != nil && p.is.rank < is
+		both := p.was != nil && p.is != nil
 		switch {
 		case both && wasAbove && !isAbove:
 			c.Passed++
@@ -323,10 +344,7 @@ func count(before, now map[string]placed, uid string) cause {
 			c.PassedBy++
 		case !both && wasAbove:
 			c.DroppedAbove++
-		}
-	}
-	for other, q := range now {
-		if _, both := before[other]; !both && other != uid && q.rank < now[uid].rank {
+		case !both && isAbove:
 			c.EnteredAbove++
 		}
 	}
