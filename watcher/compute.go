@@ -457,7 +457,8 @@ func (s *step) item(c *diff.Change) (fastmoss.Item, error) {
 
 func (s *step) past(c *diff.Change) event.History {
 	_, again := s.history[c.UID]
-	row, stays := &diff.Row{}, uint64(0)
+	var row *diff.Row
+	stays := uint64(0)
 	if c.Kind == diff.Dropped {
 		row = &s.before.Rows[c.From]
 	} else {

@@ -3,297 +3,25 @@ package watcher_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/state"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss/simulator"
 )
-
-var march = simulator.Period{Type: "month", Value: "2026-03"}
-
-// A ranking is a source's list that changes by turns: who stands where, and the
-// index of the first ten. Ties are ten places wide; with an offset of nine each
-// seam between pages cuts one place off a tie.
-type ranking struct {
-	random      *rand.Rand
-	offset      int
-	total       int // what the source claims, if more
-	turns, born int
-	uids        []string
-}
-
-func newRanking(seed uint64, places, total, offset int) *ranking {
-	r := &ranking{random: rand.New(rand.NewPCG(seed, uint64(places))), offset: offset, total: total}
-	for range places {
-		r.uids = append(r.uids, r.birth())
-	}
-	return r
-}
-
-func (r *ranking) birth() string {
-	r.born++
-	return fmt.Sprintf("67875806887977%05d", r.born)
-}
-
-func (r *ranking) next() simulator.List {
-	r.turns++
-	n := len(r.uids)
-	r.uids[r.random.IntN(min(n, 20))] = r.birth()
-	for range 1 + n/50 {
-		i, j := r.random.IntN(n), r.random.IntN(n)
-		r.uids[i], r.uids[j] = r.uids[j], r.uids[i]
-		r.uids[r.random.IntN(n)] = r.birth()
-	}
-	l := simulator.List{Total: r.total}
-	for i, uid := range r.uids {
-		index := int64(10 * (n - (i+r.offset)/10))
-		if (i+r.offset)/10 == r.offset/10 {
-			index += int64(r.turns % 5)
-		}
-		l.Rows = append(l.Rows, simulator.Entry(uid, index))
-	}
-	return l
-}
-
-type standing struct {
-	rank  int
-	index int64
-}
-
-// A ledger folds what one watchlist publishes and holds it against the lists
-// that its source really had, counting the slow obvious way.
-type ledger struct {
-	name       string
-	top, depth int
-	shown      []simulator.List
-	at         int // which of shown the last board is, -1 before the first
-	revision   uint64
-	held       map[string]standing
-	touched    map[string]event.Kind // since the last board
-	statuses   []string
-
-	// With ties that the source shuffles on every call, a creator that no page
-	// shows three times running counts as gone.
-	shuffled bool
-	blind    int
-	// twice says that this reading was told of the same duplicate twice, which
-	// makes it a fact.
-	twice func() bool
-	lies  int
-}
-
-func newLedger(l watcher.Watchlist) *ledger {
-	return &ledger{name: l.Name, top: l.Top, depth: l.Depth(), at: -1, held: map[string]standing{}, touched: map[string]event.Kind{}}
-}
-
-func (l *ledger) caughtUp() bool { return l.at == len(l.shown)-1 }
-
-// well says that no status is open.
-func (l *ledger) well() bool {
-	return len(l.statuses) == 0 || strings.HasPrefix(l.statuses[len(l.statuses)-1], event.StatusRecovered)
-}
-
-func (l *ledger) take(subject string, data []byte) error {
-	s, err := event.ParseSubject("rankwatch", subject)
-	if err != nil {
-		return err
-	}
-	switch s.Kind {
-	case event.Status:
-		e, err := event.Decode[event.Condition](data)
-		if err != nil {
-			return err
-		}
-		return l.say(e.Data)
-	case event.Board:
-		e, err := event.Decode[event.Snapshot](data)
-		if err != nil {
-			return err
-		}
-		if err := l.close(e.Data); err != nil {
-			return fmt.Errorf("%s (duplicates %d, holes %d): %w", e.ID, e.Data.Duplicates, len(e.Data.Holes), err)
-		}
-		return nil
-	}
-	e, err := event.Decode[event.Change](data)
-	if err == nil {
-		err = l.fold(s, e.Data)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", e.ID, err)
-	}
-	return nil
-}
-
-func (l *ledger) say(c event.Condition) error {
-	last := ""
-	if n := len(l.statuses); n > 0 {
-		last, _, _ = strings.Cut(l.statuses[n-1], " ")
-	}
-	l.statuses = append(l.statuses, c.Status+" "+c.Reason)
-	if last == c.Status || last == "" && c.Status == event.StatusRecovered {
-		return fmt.Errorf("%s: status said without a change: %q", l.name, l.statuses)
-	}
-	return nil
-}
-
-func (l *ledger) fold(s event.Subject, d event.Change) error {
-	was, member := l.held[s.UID]
-	if l.touched[s.UID] != "" || d.Revision != l.revision+1 {
-		return fmt.Errorf("after %q of the same reading, in revision %d after %d", l.touched[s.UID], d.Revision, l.revision)
-	}
-	l.touched[s.UID] = s.Kind
-	if s.Kind == event.Entered {
-		if member || d.Before != nil {
-			return errors.New("is a member already")
-		}
-	} else if !member || d.Before == nil || was != (standing{d.Before.Rank, d.Before.PotentialIndex}) {
-		return fmt.Errorf("before is %+v, held is %+v", d.Before, was)
-	}
-	if s.Kind == event.Dropped {
-		delete(l.held, s.UID)
-		return nil
-	}
-	is := standing{d.After.Rank, d.After.PotentialIndex}
-	if s.Kind == event.Moved && is.rank == was.rank || s.Kind == event.Index && (is.rank != was.rank || is.index == was.index) {
-		return fmt.Errorf("from %+v to %+v", was, is)
-	}
-	l.held[s.UID] = is
-	return nil
-}
-
-// close takes a reading's board: it must be one that the source had, not an
-// older one than before, and explain who is held.
-func (l *ledger) close(b event.Snapshot) error {
-	if b.Revision != l.revision+1 {
-		return fmt.Errorf("after revision %d", l.revision)
-	}
-	err := errors.New("nothing was shown")
-	for at := max(l.at, 0); at < len(l.shown) && err != nil; at++ {
-		if err = fits(b, l.shown[at], l.depth); err == nil {
-			l.at = at
-		}
-	}
-	if err != nil && b.Duplicates == 1 && l.twice != nil && l.twice() {
-		whole := l.shown[len(l.shown)-1]
-		lost := min(len(whole.Rows), fastmoss.MaxPageSize) - 1
-		less := simulator.List{Rows: slices.Delete(slices.Clone(whole.Rows), lost, lost+1), Total: max(whole.Total, len(whole.Rows))}
-		if err = fits(b, less, l.depth); err == nil {
-			l.lies++
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("not a board of the source: %w", err)
-	}
-	l.revision++
-	if b.Outcome == event.OutcomeBaseline {
-		l.held = map[string]standing{}
-	}
-	defer clear(l.touched)
-	return l.members(b)
-}
-
-func (l *ledger) members(b event.Snapshot) error {
-	seen := map[string]bool{}
-	members := 0
-	for _, r := range b.Board {
-		seen[r.UID] = true
-		if b.Outcome == event.OutcomeBaseline && !r.Edge && r.Rank <= l.top {
-			l.held[r.UID] = standing{r.Rank, r.PotentialIndex}
-		}
-		held, member := l.held[r.UID]
-		if due := r.Rank <= l.top && (member || !r.Edge); due != member || member != r.Member {
-			return fmt.Errorf("%+v: a member by the events: %t, by the list: %t", r, member, due)
-		}
-		if member && held != (standing{r.Rank, r.PotentialIndex}) {
-			return fmt.Errorf("%+v: the events say %+v", r, held)
-		}
-		if member {
-			members++
-		}
-	}
-	if len(b.Holes) == 0 && members != len(l.held) {
-		return fmt.Errorf("%d members on the board, %d by the events", members, len(l.held))
-	}
-	list := l.shown[max(l.at, 0)]
-	places := list.Rows[:min(len(list.Rows), l.depth)]
-	for i, r := range places {
-		cutOff := list.Total > l.depth && r.Index == places[len(places)-1].Index
-		if l.touched[r.UID] == event.Dropped && !seen[r.UID] && !cutOff {
-			if l.blind++; !l.shuffled {
-				return fmt.Errorf("%s dropped, but stands at place %d", r.UID, i+1)
-			}
-		}
-	}
-	return nil
-}
-
-// fits compares a board with a list to the last rank; who of a tie stands in
-// which of its places is open, and so is who is shown of the cut-off one.
-func fits(b event.Snapshot, l simulator.List, depth int) error {
-	total := max(l.Total, len(l.Rows))
-	index, rank := map[string]int64{}, map[int64]int{}
-	for i, r := range l.Rows {
-		index[r.UID] = r.Index
-		if rank[r.Index] == 0 {
-			rank[r.Index] = i + 1
-		}
-	}
-	places := l.Rows[:min(depth, len(l.Rows))]
-	cut := total > depth
-	edge := places[len(places)-1].Index
-	left := 0 // places outside the cut-off tie
-	for _, r := range places {
-		if !cut || r.Index != edge {
-			left++
-		}
-	}
-	seen := map[string]bool{}
-	for _, r := range b.Board {
-		i, listed := index[r.UID]
-		switch {
-		case !listed || i != r.PotentialIndex || r.Rank != rank[i] || seen[r.UID]:
-			return fmt.Errorf("%+v, listed %t at rank %d with index %d", r, listed, rank[i], i)
-		case r.Position > len(places) || places[r.Position-1].Index != i || r.Edge != (cut && i == edge):
-			return fmt.Errorf("%+v: wrong place or edge", r)
-		}
-		seen[r.UID] = true
-		if !r.Edge {
-			left--
-		}
-	}
-	for _, h := range b.Holes {
-		if h.Position > len(places) || places[h.Position-1].Index != h.PotentialIndex {
-			return fmt.Errorf("hole %+v: wrong place", h)
-		}
-		left--
-	}
-	if left != 0 || b.Total != total {
-		return fmt.Errorf("total %d of %d; %d places are not accounted for", b.Total, total, left)
-	}
-	return nil
-}
 
 // pipes is a listener on in-memory connections, which can live in a bubble.
 type pipes struct {
@@ -362,6 +90,8 @@ type scene struct {
 	tries    map[string]int
 	read     uint64 // of the outbox
 	log      strings.Builder
+
+	published strings.Builder
 }
 
 // inScene runs play in a bubble. The watchlist one has 40 places of US on one
@@ -444,8 +174,8 @@ var regionOf = map[string]string{"one": "US", "three": "GB"}
 func (s *scene) faults(text string) {
 	s.t.Helper()
 	var fs []simulator.Fault
-	if text != "" {
-		f, err := simulator.ParseFault(text)
+	for one := range strings.FieldsSeq(text) {
+		f, err := simulator.ParseFault(one)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -465,7 +195,6 @@ func (s *scene) until(what string, done func() bool) {
 		case a := <-s.attempts:
 			s.tries[a.Watchlist]++
 		case <-limit:
-			s.t.Log(s.sim.Strikes(), s.log.String()[:min(6000, s.log.Len())])
 			s.t.Fatalf("never: %s; tries %v, statuses %q %q %q", what, s.tries,
 				s.ledgers["one"].statuses, s.ledgers["three"].statuses, s.ledgers[event.TokenWatchlist].statuses)
 		}
@@ -496,6 +225,7 @@ func (s *scene) settle() {
 			if m.Role == event.Head {
 				continue
 			}
+			s.published.Write(m.Data)
 			if err := s.ledgers[b.Chain.Watchlist].take(m.Subject, m.Data); err != nil {
 				s.t.Error(err)
 			}
@@ -520,16 +250,20 @@ func (s *scene) attempted(n int) {
 func (s *scene) said(one, three, token string) {
 	s.t.Helper()
 	for name, want := range map[string]string{"one": one, "three": three, event.TokenWatchlist: token} {
-		if got := strings.Join(s.ledgers[name].statuses, ", "); got != want {
+		if got := strings.Join(s.ledgers[name].statuses, ", "); got != want && want != anything {
 			s.t.Errorf("status of %s: %q, want %q", name, got, want)
 		}
 	}
 }
 
-func spell(reason string) string {
-	status, word, _ := strings.Cut(reason, " ")
-	if status == "" {
-		return ""
+// anything stands for statuses that are free to come and go.
+const anything = "?"
+
+// spell adds to a status that it is taken back.
+func spell(said string) string {
+	status, word, more := strings.Cut(said, " ")
+	if !more {
+		return said
 	}
 	return status + " " + word + ", recovered " + word
 }
@@ -570,7 +304,8 @@ func TestEachFault(t *testing.T) {
 		{"data-null", "rejected malformed", "rejected malformed", ""},
 		{"total-string", "", "", ""},
 		{"duplicate-row:1:for=1", "", "", ""},
-		{"duplicate-row", "", "", ""},
+		{"duplicate-row", "", "rejected torn", ""},
+		{"duplicate-row:1:page=2", "", "", ""},
 		{"skipped-row", "rejected short", "rejected short", ""},
 		{"board-change", "", "rejected torn", ""},
 		{"stale-period", "rejected period", "rejected period", ""},
@@ -580,6 +315,8 @@ func TestEachFault(t *testing.T) {
 		{"wrong-region", "rejected filter", "rejected filter", ""},
 		{"30001:1:region=GB,for=1", "", "", denied},
 		{"mixed:0.4", "?", "?", ""},
+		// Five scans are torn; in the sixth page 2 begins with page 1's last row.
+		{"total-change:1:page=2,for=5 duplicate-row:1:page=2,after=5,for=1", "", "?", ""},
 	}
 	for _, k := range simulator.Kinds() {
 		if !slices.ContainsFunc(rows, func(r struct{ fault, one, three, token string }) bool {
@@ -603,8 +340,11 @@ func TestEachFault(t *testing.T) {
 				}
 				for range rounds {
 					s.turn()
-					if row.fault == "duplicate-row" {
-						s.withoutLast()
+					switch row.fault {
+					case "duplicate-row":
+						s.lacks("one", 39)
+					case "duplicate-row:1:page=2":
+						s.lacks("three", 199)
 					}
 					s.attempted(1)
 				}
@@ -624,15 +364,7 @@ func TestEachFault(t *testing.T) {
 				s.caughtUp()
 				s.turn()
 				s.caughtUp()
-				if row.one == "?" {
-					row.one, row.three = strings.Join(s.ledgers["one"].statuses, ", "), strings.Join(s.ledgers["three"].statuses, ", ")
-				} else {
-					row.one, row.three = spell(row.one), spell(row.three)
-				}
-				s.said(row.one, row.three, row.token)
-				if t.Failed() {
-					t.Log(s.sim.Strikes(), s.log.String()[:min(6000, s.log.Len())])
-				}
+				s.said(spell(row.one), spell(row.three), row.token)
 				for name, l := range s.ledgers {
 					if !l.well() {
 						t.Errorf("%s: not well in the end: %q", name, l.statuses)
@@ -643,17 +375,150 @@ func TestEachFault(t *testing.T) {
 	}
 }
 
-// withoutLast shows the lists without their last entry: that is what a source
-// says that lists the last row of every page before the last twice.
-func (s *scene) withoutLast() {
-	for _, l := range s.ledgers {
-		if len(l.shown) == 0 {
-			continue
+// lacks shows a list without one of its entries: a source that lists the entry
+// before it twice, every time, says that.
+func (s *scene) lacks(name string, i int) {
+	l := s.ledgers[name]
+	l.shown = append(l.shown, without(l.shown[len(l.shown)-1], i))
+}
+
+// Throttling that lasts is a used up token: it is said once for all, a day costs
+// a handful of calls, and when it is over all is told.
+func TestThrottlingThatLasts(t *testing.T) {
+	t.Parallel()
+	inScene(t, simulator.Config{}, fastmoss.StaticToken(simulator.DefaultToken), func(s *scene) {
+		s.caughtUp()
+		s.faults("30003:1:sticky")
+		token := s.ledgers[event.TokenWatchlist]
+		s.until("quota", func() bool { return len(token.statuses) > 0 })
+		from, calls := time.Now(), s.calls()
+		s.until("a day", func() bool { return time.Since(from) > 24*time.Hour })
+		if n := s.calls() - calls; n < 2 || n > 8 {
+			t.Errorf("%d calls in a day without quota", n)
 		}
-		last := l.shown[len(l.shown)-1]
-		n := len(last.Rows)
-		l.shown = append(l.shown, simulator.List{Rows: last.Rows[:n-1], Total: n})
+		s.faults("")
+		s.turn()
+		s.caughtUp()
+		s.said("stale throttled, recovered throttled", "stale throttled, recovered throttled", "quota quota, recovered token")
+	})
+}
+
+func (s *scene) calls() int64 {
+	n := s.sim.Refused()
+	for _, u := range s.sim.Calls() {
+		n += u.Calls
+	}
+	return n
+}
+
+// What one watchlist's answer asks for holds all watchlists of the token: none
+// calls before, and all that fell due are read right after.
+func TestRetryAfterHoldsAllWatchlists(t *testing.T) {
+	t.Parallel()
+	const hold = 9 * time.Minute
+	for _, kind := range []simulator.Kind{simulator.TooManySeconds, simulator.TooManyDate} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			type call struct {
+				region string
+				after  time.Duration
+			}
+			var mu sync.Mutex
+			var struck time.Time
+			var calls []call
+			onCall := func(c simulator.Call) {
+				mu.Lock()
+				defer mu.Unlock()
+				if !struck.IsZero() {
+					calls = append(calls, call{c.Query.Filter.Region, time.Since(struck)})
+				}
+				if c.Fault != "" {
+					struck = time.Now()
+				}
+			}
+			inScene(t, simulator.Config{OnCall: onCall}, fastmoss.StaticToken(simulator.DefaultToken), func(s *scene) {
+				s.caughtUp()
+				s.turn()
+				s.caughtUp()
+				s.faults(string(kind) + ":1:region=US,for=1,delay=" + hold.String())
+				s.turn()
+				s.caughtUp()
+				s.said("", "", "")
+				mu.Lock()
+				defer mu.Unlock()
+				for _, region := range []string{"US", "GB"} {
+					i := slices.IndexFunc(calls, func(c call) bool { return c.region == region })
+					if i < 0 || calls[i].after < hold || calls[i].after > hold+10*time.Second {
+						t.Errorf("%s is called again after %v", region, calls)
+					}
+				}
+			})
+		})
 	}
 }
 
-var _ = []any{nats.Connect, publisher.Open, httptest.NewServer, os.Getenv, filepath.Join, strconv.Itoa, maps.Keys[map[int]int]}
+// The token is rotated three ways while readings go on: both valid for a while;
+// in the middle of a scan; revoked long before the new one comes.
+func TestTokenRotation(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	put := func(token string) {
+		err := os.WriteFile(path+".new", []byte(token+"\n"), 0o600)
+		// The bubble's time, or the file would always look new.
+		err = errors.Join(err, os.Chtimes(path+".new", time.Now(), time.Now()), os.Rename(path+".new", path))
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	put("secret-1")
+	var inScan atomic.Pointer[func()]
+	onCall := func(c simulator.Call) {
+		if c.Page == 3 { // the file was looked at just before
+			if f := inScan.Swap(nil); f != nil {
+				(*f)()
+			}
+		}
+	}
+	inScene(t, simulator.Config{OnCall: onCall, Tokens: []string{"secret-1"}}, fastmoss.FileToken(path), func(s *scene) {
+		put("secret-1")
+		s.caughtUp()
+		s.sim.SetTokens("secret-1", "secret-2")
+		put("secret-2")
+		old := s.sim.Calls()["secret-1"].Calls
+		s.turn()
+		s.caughtUp()
+		if n := s.sim.Calls(); n["secret-1"].Calls != old || n["secret-2"].Calls == 0 {
+			t.Errorf("calls %v after the file has changed, of the old one %d before", n, old)
+		}
+		swap := func() {
+			s.sim.SetTokens("secret-3")
+			put("secret-3")
+		}
+		inScan.Store(&swap)
+		s.turn()
+		s.caughtUp()
+		if n := s.sim.Refused(); inScan.Load() != nil || n != 1 {
+			t.Errorf("%d calls with a token that was replaced in the middle of a scan", n)
+		}
+		s.said("", "", "")
+
+		s.sim.SetTokens("secret-4")
+		refused := s.sim.Refused()
+		s.turn()
+		s.attempted(30)
+		s.said("", "", "denied token")
+		if n := s.sim.Refused() - refused; n < 1 || n > 2 {
+			t.Errorf("%d calls with a revoked token in five minutes", n)
+		}
+		put("secret-4")
+		from := time.Now()
+		s.caughtUp()
+		if d := time.Since(from); d > 30*time.Second {
+			t.Errorf("the new token was taken after %v", d)
+		}
+		s.said("", "", "denied token, recovered token")
+		if strings.Contains(s.log.String(), "secret-") || strings.Contains(s.published.String(), "secret-") {
+			t.Error("a token is in the log or in what was published")
+		}
+	})
+}

@@ -49,7 +49,7 @@ func (w *fileWatch) run(ctx context.Context) error {
 			// Any event in the directory counts: a swapped link changes the file
 			// without naming it. What matters is the content.
 			settle.Reset(w.settle)
-		case <-notifier.errors:
+		case <-notifier.errors: //nolint:errcheck // whatever it was
 			// Events were lost; look.
 			settle.Reset(w.settle)
 		case <-settle.C:

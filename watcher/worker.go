@@ -55,16 +55,15 @@ type Worker struct {
 	comparers sync.Pool
 	wake      chan struct{}
 
-	mu        sync.Mutex
-	lists     map[string]*entry
-	schedule  Scheduler
-	ready     []*job
-	running   map[Feed]*job
-	known     map[Feed]*facts
-	notices   []notice
-	tokenBad  bool // the last status of the token was not that all is well
-	full      bool
-	observers sync.WaitGroup
+	mu       sync.Mutex
+	lists    map[string]*entry
+	schedule Scheduler
+	ready    []*job
+	running  map[Feed]*job
+	known    map[Feed]*facts
+	notices  []notice
+	tokenBad bool // the last status of the token was not that all is well
+	full     bool
 }
 
 // entry is a configured watchlist.

@@ -21,7 +21,7 @@ func reference(body []byte) (answer, error) {
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil || !json.Valid(body) {
-		return answer{}, fmt.Errorf("not JSON: %v", err)
+		return answer{}, fmt.Errorf("not JSON: %w", err)
 	}
 	var a answer
 	top, _ := v.(map[string]any)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -49,6 +50,7 @@ func Command() *cobra.Command {
 }
 
 func run(ctx context.Context, stderr io.Writer) error {
+	boundMemory()
 	hup, stop := hangups()
 	defer stop()
 	s, err := settings.LoadWithToken()
@@ -65,6 +67,8 @@ func run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	log.Info("started", "version", version.String(), "watchlists", len(lists), "data_dir", s.DataDir, "stream", s.Stream, "prefix", s.Prefix)
+	// Parsing a large watchlist file takes much more than what it leaves.
+	debug.FreeOSMemory()
 	r := reloader{path: s.Watchlists, known: data, apply: w.Reload, hup: hup, log: log}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })

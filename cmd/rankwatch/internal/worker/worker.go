@@ -196,7 +196,8 @@ func (w *Worker) sweep(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := w.db.Sweep(time.Now().Add(-w.cfg.Settings.Retention)); err != nil {
-			return fmt.Errorf("forget old departures: %w", err)
+			// They only take room; a full disk must not end the worker.
+			w.cfg.Logger.Warn("old departures not forgotten", "err", err)
 		}
 		select {
 		case <-ctx.Done():
