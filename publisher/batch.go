@@ -35,9 +35,9 @@ const (
 type sender func(ctx context.Context, msgs []*nats.Msg) (*jetstreamext.BatchAck, error)
 
 func (p *Publisher) sendBatch(ctx context.Context, msgs []*nats.Msg) (*jetstreamext.BatchAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*p.cfg.Timeout)
-	defer cancel()
-	return jetstreamext.PublishMsgBatch(ctx, p.js, msgs)
+	// Without an acknowledgement of the first message: the last one's error
+	// tells as much, and all of it ends with ctx.
+	return jetstreamext.PublishMsgBatch(ctx, p.js, msgs, jetstreamext.BatchFlowControl{})
 }
 
 // expectation is the sequence that must still be the last of all messages that

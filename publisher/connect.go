@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,6 +18,28 @@ const (
 	reconnectWait  = 500 * time.Millisecond
 	reconnectInner = 20 * time.Millisecond // in process
 )
+
+// A life lasts as long as one connection.
+type life struct {
+	ctx context.Context //nolint:containedctx // it stands for the connection, not for a call
+	end context.CancelFunc
+}
+
+func newLife() *life {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &life{ctx, cancel}
+}
+
+// tied returns a context that ends with the connection too: whoever waits for
+// an answer then waits in vain.
+func (p *Publisher) tied(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(p.live.Load().ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
 
 // connect opens the connection. A server that cannot be reached is tried for
 // ever in the background; credentials or certificates that cannot be used are a
@@ -61,6 +84,7 @@ func (p *Publisher) connectOptions() ([]nats.Option, error) {
 			p.wake(true)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			p.live.Swap(newLife()).end()
 			if err != nil {
 				p.log.Warn("nats connection lost, trying on", "err", err)
 			}

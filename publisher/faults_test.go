@@ -2,7 +2,6 @@ package publisher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -437,4 +436,55 @@ func TestPoisonBatchHoldsUpOnlyItsChain(t *testing.T) {
 	o.expect(want)
 	want = append(want, w.status("big", "stale"))
 	o.expect(want)
+}
+
+// An old copy must not be replayed over a stream that lost more: its ids were
+// used for other readings since.
+func TestRestoredOutboxOnALostStreamBreaksTheChain(t *testing.T) {
+	t.Parallel()
+	e := startExternal(t)
+	w := newWorker(t, e.url()).start()
+	w.commit("a", 2)
+	w.commit("a", 2)
+	w.drained()
+	w.stop()
+	if err := w.db.MarkRestored(); err != nil {
+		t.Fatal(err)
+	}
+	js := must(jetstream.New(e.client()))
+	if err := js.DeleteStream(t.Context(), "RANKWATCH"); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	if l := w.load("a"); !l.Broken || l.Lineage != 2 || l.Revision != 2 {
+		t.Fatalf("not broken: %+v", l)
+	}
+	if suspect, why := w.db.Suspect(); suspect {
+		t.Fatalf("still suspect: %s", why)
+	}
+	want := w.commit("a", 1)
+	w.drained()
+	same(t, "consumer", history(t, e.client(), "RANKWATCH", "rankwatch"), want)
+}
+
+func TestRestoredOutboxOnAWholeStreamGoesOn(t *testing.T) {
+	t.Parallel()
+	e := startExternal(t)
+	w := newWorker(t, e.url()).start()
+	want := w.commit("a", 2)
+	w.drained()
+	w.stop()
+	if err := w.db.MarkRestored(); err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, w.commit("a", 2)...)
+	w.start()
+	w.drained()
+	if l := w.load("a"); l.Broken || l.Lineage > 1 {
+		t.Fatalf("broken: %+v", l)
+	}
+	if suspect, _ := w.db.Suspect(); suspect {
+		t.Fatal("still suspect")
+	}
+	same(t, "consumer", history(t, e.client(), "RANKWATCH", "rankwatch"), want)
 }

@@ -37,6 +37,7 @@ type Publisher struct {
 	stats  counters
 	stream atomic.Pointer[jetstream.StreamInfo] // as of the last set-up
 	denied atomic.Pointer[error]                // last violation of permissions
+	live   atomic.Pointer[life]                 // of the present connection
 	lost   atomic.Bool                          // the stream may have changed since the last recovery
 
 	close   sync.Once
@@ -75,6 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 		solo: make(map[event.Chain]bool), delayed: make(map[event.Chain]*delay), torn: make(map[event.Chain]bool),
 	}
 	p.send = p.sendBatch
+	p.live.Store(newLife())
 	if err := p.checkOutbox(); err != nil {
 		return nil, err
 	}

@@ -60,8 +60,10 @@ func (p *Publisher) cycle(ctx context.Context) error {
 	if !p.nc.IsConnected() {
 		return errAway
 	}
+	live, cancel := p.tied(ctx)
+	defer cancel()
 	for ctx.Err() == nil {
-		if err := p.agree(ctx); err != nil {
+		if err := p.agree(live); err != nil {
 			return err
 		}
 		more, err := p.drain(ctx)
@@ -200,8 +202,18 @@ func (p *Publisher) finish(ctx context.Context) {
 	}
 }
 
-// cut makes a context for one exchange with the server, which the end of ctx
-// does not break off: a publish whose outcome nobody reads costs a recovery.
+// cut makes a context for one publish. The end of ctx does not break it off,
+// since a publish whose outcome nobody reads costs a recovery; only a deadline
+// of ctx does, and the loss of the connection.
 func (p *Publisher) cut(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 3*p.cfg.Timeout)
+	end := time.Now().Add(2 * p.cfg.Timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		end = d
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	tied, untie := p.tied(ctx)
+	return tied, func() {
+		untie()
+		cancel()
+	}
 }

@@ -124,6 +124,7 @@ func TestAccountWithoutPermission(t *testing.T) {
 		}}}
 	})
 	w := newWorker(t, "nats://u:p@127.0.0.1:"+strconv.Itoa(e.port))
+	w.cfg.Timeout = time.Second
 	mustRefuse(t, w.cfg, "$JS.API")
 }
 

@@ -56,8 +56,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) {
 			// They wait most of the time: all at once, however few processors.
 			var all sync.WaitGroup
-			for _, ties := range []simulator.Ties{simulator.TiesStable, simulator.TiesReading, simulator.TiesCall} {
-				f := newFaulty(t, ties, uint64(round+1))
+			for i, ties := range []simulator.Ties{simulator.TiesStable, simulator.TiesReading, simulator.TiesCall} {
+				f := newFaulty(t, ties, uint64(3*round+i+1))
 				all.Go(f.run)
 			}
 			all.Wait()

@@ -227,7 +227,7 @@ func (s *scene) settle() {
 			}
 			s.published.Write(m.Data)
 			if err := s.ledgers[b.Chain.Watchlist].take(m.Subject, m.Data); err != nil {
-				s.t.Error(err)
+				s.t.Fatal(err)
 			}
 		}
 	}

@@ -108,8 +108,11 @@ func killed(w *worker) bool {
 
 // settle freezes the source and waits until the stream has each last list.
 func (v *victim) settle(o *observer) {
-	for i, f := range v.feeds {
-		last := f.freeze()
+	var lasts []int
+	for _, f := range v.feeds {
+		lasts = append(lasts, f.freeze())
+	}
+	for i, last := range lasts {
 		c := o.messages(fmt.Sprintf("list-%d", i))
 		for {
 			m, err := next(c)
