@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -235,4 +236,40 @@ func TestTornBatchIsCompleted(t *testing.T) {
 	want = append(want, w.commit("a", 2)...)
 	w.drained()
 	same(t, "consumer", history(t, nc, "RANKWATCH", "rankwatch"), want)
+}
+
+// A part, or a whole batch, that was given up arrives after its repetition.
+func TestLateArrivalIsRefused(t *testing.T) {
+	t.Parallel()
+	for turn := range int64(4) {
+		t.Run(fmt.Sprintf("turn %d", turn), func(t *testing.T) {
+			t.Parallel()
+			e := startExternal(t, stock)
+			w := newWorker(t, e.url()).open()
+			w.pub.limit = defaultBatch
+			want := w.commit("a", 2)
+			want = append(want, w.commit("a", 2001)...)
+			send := w.pub.send
+			n := int64(-1)
+			var late []*nats.Msg
+			w.pub.send = func(ctx context.Context, msgs []*nats.Msg) (*jetstreamext.BatchAck, error) {
+				if n++; n == turn {
+					for _, m := range msgs {
+						late = append(late, &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data})
+					}
+					return nil, nats.ErrTimeout
+				}
+				a, err := send(ctx, msgs)
+				if n == turn+1 {
+					if _, err := send(ctx, late); err == nil {
+						t.Error("the late arrival was stored")
+					}
+				}
+				return a, err
+			}
+			w.run()
+			w.drained()
+			same(t, "consumer", history(t, e.client(), "RANKWATCH", "rankwatch"), want)
+		})
+	}
 }

@@ -135,3 +135,88 @@ func TestFencedNeighbourDoesNotHoldUpItsGroup(t *testing.T) {
 	eachList(t, o.seen(), want)
 	eachList(t, history(t, e.client(), "RANKWATCH", "rankwatch"), want)
 }
+
+// What somebody else wrote while this worker was looking elsewhere, and that
+// lies before what it acknowledged last, is met by the next batch after a
+// restart. It is history then, not a rival.
+func TestForeignBoardFromBeforeTheStartIsTakenOver(t *testing.T) {
+	t.Parallel()
+	e := startExternal(t)
+	a, b := twoWriters(t, e.url())
+	a.commit("x", 1)
+	a.drained()
+	b.run()
+	b.wait(b.pub.Ready(), "ready")
+	b.commit("x", 1)
+	b.drained()
+	a.commit("y", 1) // newer than b's board
+	a.drained()
+	a.stop()
+	b.stop()
+	a.start()
+	a.commit("x", 1)
+	a.drained()
+	if l := a.load("x"); l.Revision != 2 || l.Fenced || len(a.fenced) > 0 {
+		t.Fatalf("x: %+v", l)
+	}
+	a.commit("x", 1)
+	a.drained()
+	if l := a.load("x"); l.Revision != 3 {
+		t.Fatalf("x: %+v", l)
+	}
+}
+
+// The stream went back and grew again to the same sequence with other content.
+func TestCoincidingSequenceIsNotMistaken(t *testing.T) {
+	t.Parallel()
+	dir, old := t.TempDir(), t.TempDir()
+	w := newWorker(t, "", embedded(dir)).start()
+	want := w.commit("a", 2)
+	w.drained()
+	w.stop()
+	copyDir(t, dir, old)
+	w.start()
+	w.commit("a", 2)
+	w.drained()
+	w.stop()
+	copyDir(t, old, dir)
+	b := newWorker(t, "", embedded(dir), func(c *Config) { c.Writer = "writer-b" }).start()
+	want = append(want, b.commit("a", 2)...)
+	b.drained()
+	b.stop()
+	w.start()
+	c := event.Chain{Watchlist: "a", Kind: event.Board}
+	mine, _, err := w.db.Acked(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, _, err := b.db.Acked(c)
+	if err != nil || mine.Digest != theirs.Digest || mine.Sequence != theirs.Sequence {
+		t.Fatalf("acknowledged %+v, the stream has %+v (%v)", mine, theirs, err)
+	}
+	want = append(want, w.commit("a", 1)...)
+	w.drained()
+	same(t, "consumer", history(t, connectTo(t, w.pub.URL()), "RANKWATCH", "rankwatch"), want)
+}
+
+func TestHeadOfAnotherBoardIsNotUsed(t *testing.T) {
+	t.Parallel()
+	e := startExternal(t)
+	w := newWorker(t, e.url()).start()
+	w.commit("a", 1)
+	batch, _, tracked := w.reading("US", "a", 1)
+	batch.Messages = append(batch.Messages[:1], batch.Messages[2]) // without its head
+	if err := w.db.Commit(state.Commit{Watchlist: "a", Version: w.load("a").Version, Tracked: tracked, Batches: []event.Batch{batch}}); err != nil {
+		t.Fatal(err)
+	}
+	w.pub.Notify()
+	w.drained()
+	w.stop()
+	f := newWorker(t, e.url()).start()
+	if l := f.load("a"); l.Known || l.Revision != 2 {
+		t.Fatalf("loaded: %+v", l)
+	}
+	if tr, ack, _, ok, err := f.pub.Head(t.Context(), "a"); err != nil || !ok || ack.Revision != 2 || tr.Record != nil {
+		t.Fatalf("head: %+v %+v %t %v", tr, ack, ok, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -30,16 +31,31 @@ import (
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
 
-// sourceEnv makes the test binary serve the benchmark's board instead, so that
-// the source's own CPU time is not the reader's.
-const sourceEnv = "WATCHER_TEST_SOURCE"
+// childEnv makes the test binary play what a worker talks to instead: "source"
+// serves the benchmark's board, a directory holds a NATS server. Their CPU time
+// is not the worker's.
+const childEnv = "WATCHER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(sourceEnv) != "" {
+	switch role := os.Getenv(childEnv); role {
+	case "":
+		os.Exit(m.Run())
+	case "source":
 		serveBoards()
-		return
+	default:
+		serveNATS(role)
 	}
-	os.Exit(m.Run())
+}
+
+func serveNATS(dir string) {
+	s, err := publisher.StartServer(publisher.ServerConfig{Embedded: true, StoreDir: dir, Listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(s.URL())
+	// The parent's end closes the pipe.
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	s.Shutdown()
 }
 
 const places = 1000
@@ -165,10 +181,11 @@ func serveBoards() {
 	panic(err)
 }
 
-func startSource(b *testing.B) string {
+// startChild runs the test binary in another role and returns its URL.
+func startChild(b *testing.B, role string) string {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), sourceEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+role)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -237,7 +254,9 @@ func (s stateStore) Departed(name string, uids []string) (map[string]watcher.Dep
 
 func (s stateStore) Full() bool { return s.Backlog().Full }
 
-func startPipeline(b *testing.B, url string) *pipeline {
+// startPipeline sets up a worker of one watchlist; natsURL is empty for the
+// embedded server.
+func startPipeline(b *testing.B, url, natsURL string) *pipeline {
 	b.Helper()
 	dir := b.TempDir()
 	db, err := state.Open(state.Config{Dir: dir, Retention: time.Hour})
@@ -245,7 +264,7 @@ func startPipeline(b *testing.B, url string) *pipeline {
 		b.Fatal(err)
 	}
 	pub, err := publisher.Open(b.Context(), publisher.Config{
-		Server: publisher.ServerConfig{Embedded: true, StoreDir: dir + "/jetstream", Listen: "127.0.0.1:0"},
+		Server: publisher.ServerConfig{Embedded: natsURL == "", StoreDir: dir + "/jetstream", Listen: "127.0.0.1:0", URL: natsURL},
 		Stream: "RANKWATCH", Prefix: "rankwatch", Retention: time.Hour, Writer: "bench", Outbox: db,
 	})
 	if err != nil {
@@ -325,10 +344,15 @@ func floor(b *testing.B, url string) {
 
 // BenchmarkReading makes a reading of 1000 places with 100 changes, from the
 // first request until a subscriber has the board message, and beside it the
-// floor, by turns. It reports the CPU time of each and their ratio; the source
-// is a process of its own.
+// floor, by turns. It reports the CPU time of each and their ratio. The source,
+// and the NATS server unless it is embedded, are processes of their own.
 func BenchmarkReading(b *testing.B) {
-	url := startSource(b)
+	b.Run("nats=external", func(b *testing.B) { benchReading(b, startChild(b, b.TempDir())) })
+	b.Run("nats=embedded", func(b *testing.B) { benchReading(b, "") })
+}
+
+func benchReading(b *testing.B, natsURL string) {
+	url := startChild(b, "source")
 	turn := func() {
 		resp, err := http.Post(url+"/turn", "text/plain", bytes.NewReader(nil))
 		if err != nil {
@@ -336,7 +360,7 @@ func BenchmarkReading(b *testing.B) {
 		}
 		_ = resp.Body.Close()
 	}
-	p := startPipeline(b, url)
+	p := startPipeline(b, url, natsURL)
 	read := func() {
 		p.worker.ReadNow(b.Context(), "us")
 		select {

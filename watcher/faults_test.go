@@ -375,6 +375,24 @@ func TestEachFault(t *testing.T) {
 	}
 }
 
+// The source shuffles ties on every call, and one call in three for page 1 lists
+// an entry twice. No two scans in a row say so: it is never a fact.
+func TestOneLieAmongShuffledTies(t *testing.T) {
+	t.Parallel()
+	inScene(t, simulator.Config{Ties: simulator.TiesCall}, fastmoss.StaticToken(simulator.DefaultToken), func(s *scene) {
+		s.ledgers["one"].shuffled, s.ledgers["three"].shuffled = true, true
+		s.faults("duplicate-row:1:region=GB,page=1,every=3")
+		for range 60 {
+			s.turn()
+			s.caughtUp()
+		}
+		s.said("", anything, "")
+		if n := s.sim.Strikes()[simulator.DuplicateRow]; n < 60 {
+			t.Errorf("only %d lies", n)
+		}
+	})
+}
+
 // lacks shows a list without one of its entries: a source that lists the entry
 // before it twice, every time, says that.
 func (s *scene) lacks(name string, i int) {

@@ -6,16 +6,13 @@ import (
 )
 
 // softLimit is what the worker's own memory is kept below, in bytes, as long as
-// it can be. Boards rest on disk, so ten thousand watchlists need far less.
+// it can be. Boards rest on disk, so ten thousand watchlists need far less; but
+// the embedded server caches what it writes, and would otherwise let the heap
+// grow to several times that.
 const softLimit = 224 << 20
 
-// boundMemory trades memory that is there for CPU time, up to softLimit: a
-// reading allocates some megabytes, and collecting after each one would cost
-// more than reading. GOGC and GOMEMLIMIT say otherwise, as in any Go program.
+// boundMemory sets the limit, unless GOMEMLIMIT does, as in any Go program.
 func boundMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(softLimit)
 	}
