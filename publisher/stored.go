@@ -276,7 +276,7 @@ func (p *Publisher) departures(ctx context.Context, watchlist string) ([]state.D
 		at, err1 := time.Parse(time.RFC3339Nano, e.Time)
 		first, err2 := time.Parse(time.RFC3339Nano, e.Data.History.FirstSeen)
 		if err1 != nil || err2 != nil || e.Data.Creator.UID == "" {
-			return nil
+			return nil //nolint:nilerr // as above
 		}
 		d := state.Departure{UID: e.Data.Creator.UID, At: at, FirstSeen: first, PeakRank: e.Data.History.PeakRank}
 		if i, ok := byUID[d.UID]; !ok {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/state"
@@ -28,7 +27,7 @@ func checkVersion(version string) error {
 	a, err1 := strconv.Atoi(major)
 	b, err2 := strconv.Atoi(minor)
 	if err1 != nil || err2 != nil || a > 2 || a == 2 && b >= 12 {
-		return nil // what does not look like a version is judged by the stream it makes
+		return nil //nolint:nilerr // what does not look like a version is judged by the stream it makes
 	}
 	return &ConfigError{What: "the NATS server is version " + version + ", which has no atomic batches", Do: "use nats-server 2.12 or newer, better 2.14"}
 }
@@ -222,9 +221,4 @@ func checkStream(have, want jetstream.StreamConfig) error {
 // identity returns what the outbox should remember of the stream.
 func (p *Publisher) identity(info *jetstream.StreamInfo) state.Stream {
 	return state.Stream{Name: p.cfg.Stream, Prefix: p.cfg.Prefix, Created: info.Created.UTC()}
-}
-
-// gone says whether err may mean that the stream is not there.
-func gone(err error) bool {
-	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }

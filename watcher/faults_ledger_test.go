@@ -13,7 +13,8 @@ import (
 	"github.com/rankwatch/rankwatch/watcher/fastmoss/simulator"
 )
 
-var march = simulator.Period{Type: "month", Value: "2026-03"}
+// march is the period of all lists.
+func march() simulator.Period { return simulator.Period{Type: "month", Value: "2026-03"} }
 
 // A ranking is a source's list that changes by turns: who stands where, and the
 // index of the first ten. Ties are ten places wide; with an offset of nine each

@@ -25,20 +25,24 @@ import (
 // 0 is the short form.
 const faultRounds = "RANKWATCH_FAULTS"
 
-// faultyLists are the watchlists of a faulty source: places that it has, what it
-// claims if that is more, and how many lists it shows in the short form. The
-// offset that makes ties cross the seams of pages is left out where the source
-// shuffles per call and scans are seldom whole three times.
-var faultyLists = []struct {
+// A faultyList is a watchlist of a faulty source: places that it has, what it
+// claims if that is more, and how many lists it shows. The offset, that of its
+// ties if the source shuffles them per call, makes them cross the seams of
+// pages; not where a whole scan is rare, or who is hidden would stay so.
+type faultyList struct {
 	name, region        string
 	top, places, total  int
 	generations, offset int
-}{
-	{"one", "US", 30, 40, 0, 40, 9},
-	{"full", "MX", 100, 100, 0, 30, 9},
-	{"three", "GB", 210, 250, 0, 20, 9},
-	{"thousand", "DE", 1000, 1000, 0, 2, 0},
-	{"cut", "FR", 1000, 1100, 1500, 2, 0},
+}
+
+func faultyLists() []faultyList {
+	return []faultyList{
+		{"one", "US", 30, 40, 0, 40, 9},
+		{"full", "MX", 100, 100, 0, 30, 9},
+		{"three", "GB", 210, 250, 0, 20, 9},
+		{"thousand", "DE", 1000, 1000, 0, 2, 0},
+		{"cut", "FR", 1000, 1100, 1500, 2, 0},
+	}
 }
 
 // All faults that pass by themselves, at once, on 40 % of all calls: nothing
@@ -100,7 +104,7 @@ func newFaulty(t *testing.T, ties simulator.Ties, seed uint64) *faulty {
 	t.Helper()
 	f := &faulty{t: t, ties: ties, script: &simulator.Script{}, watches: map[string]*watched{}, doubled: map[string]int{}}
 	text := "defaults: {every: 24h, period: {type: month, value: 2026-03}}\nwatchlists:\n"
-	for _, l := range faultyLists {
+	for _, l := range faultyLists() {
 		text += fmt.Sprintf("- {name: %s, top: %d, filter: {region: %s}}\n", l.name, l.top, l.region)
 	}
 	lists, err := watcher.ParseWatchlists("faulty", []byte(text))
@@ -108,13 +112,13 @@ func newFaulty(t *testing.T, ties simulator.Ties, seed uint64) *faulty {
 		t.Fatal(err)
 	}
 	var faults []simulator.Fault
-	for i, l := range faultyLists {
+	for i, l := range faultyLists() {
 		offset := l.offset
 		if ties != simulator.TiesCall {
 			offset = 9
 		}
 		w := &watched{
-			ledger: newLedger(lists[i]), ranking: newRanking(seed, l.places, l.total, offset), key: simulator.Key{Region: l.region, Period: march},
+			ledger: newLedger(lists[i]), ranking: newRanking(seed, l.places, l.total, offset), key: simulator.Key{Region: l.region, Period: march()},
 			attempts: make(chan watcher.Attempt, 1), messages: make(chan *nats.Msg, 1<<16),
 		}
 		w.shuffled = ties == simulator.TiesCall
@@ -218,12 +222,12 @@ func (f *faulty) subscribe(url string) {
 func (f *faulty) run() {
 	t := f.t
 	// The first reading takes the records over, for all lists.
-	if err := f.show(faultyLists[0].name); err != nil {
+	if err := f.show(faultyLists()[0].name); err != nil {
 		t.Errorf("ties %s: %v", f.ties, err)
 		return
 	}
 	var all sync.WaitGroup
-	for _, l := range faultyLists {
+	for _, l := range faultyLists() {
 		all.Go(func() {
 			for range l.generations {
 				if err := f.show(l.name); err != nil {

@@ -72,9 +72,10 @@ func (s *scanner) read(ctx context.Context, known *facts) (*Scan, error) {
 		return nil, refused
 	}
 	// The list kept changing between scans. What a tie hides may stay unknown,
-	// but an order that nothing confirms is no reading.
+	// but an order that nothing confirms is no reading; and a list that moves by
+	// one between two pages looks like a tie with a hole.
 	u := s.unite(united, known)
-	if u.torn {
+	if u.torn || len(united) == 1 && u.holes > 0 {
 		return nil, refuse(ReasonTorn, "the list changed in each of %d scans", maxPasses)
 	}
 	return u.scan(), nil
@@ -167,9 +168,7 @@ func (u *union) findDuplicates(known *facts) bool {
 		x := u.last.rows[i]
 		id, f := x.item.UID, u.last.rows[first[x.item.UID]]
 		apart := f.item.PotentialIndex != x.item.PotentialIndex
-		// A tie's order that changes between calls cannot make one call list an
-		// id twice.
-		certain := known.duplicates[id] || f.page == x.page
+		certain := known.duplicates[id]
 		switch {
 		case !apart && u.cutOff(x.item.PotentialIndex):
 			// Who of a cut-off tie is shown needs no explanation.
@@ -177,7 +176,9 @@ func (u *union) findDuplicates(known *facts) bool {
 			explained = explained && known.duplicates[id]
 			u.torn = u.torn || apart && !known.duplicates[id]
 		default:
-			certain = certain || alike || apart && u.always(id)
+			// A tie's order that changes between calls cannot make one call list an
+			// id twice, but one call alone may be wrong.
+			certain = certain || alike || apart && u.always(id) || u.within(id) > 1
 		}
 		if certain {
 			u.twice[id] = true
@@ -200,6 +201,26 @@ func (u *union) always(id string) bool {
 		}
 	}
 	return true
+}
+
+// within is how many scans list id more than once on one page.
+func (u *union) within(id string) int {
+	n := 0
+	for _, r := range u.scans {
+		pages := map[int]int{}
+		for _, x := range r.rows {
+			if x.item.UID == id {
+				pages[x.page]++
+			}
+		}
+		for _, times := range pages {
+			if times > 1 {
+				n++
+				break
+			}
+		}
+	}
+	return n
 }
 
 // fillTies counts each tie's slots against the ids seen in it and keeps those
