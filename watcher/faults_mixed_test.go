@@ -37,9 +37,9 @@ type faultyList struct {
 
 func faultyLists() []faultyList {
 	return []faultyList{
-		{"one", "US", 30, 40, 0, 40, 9},
-		{"full", "MX", 100, 100, 0, 30, 9},
-		{"three", "GB", 210, 250, 0, 20, 9},
+		{"one", "US", 30, 40, 0, 30, 9},
+		{"full", "MX", 100, 100, 0, 25, 9},
+		{"three", "GB", 210, 250, 0, 14, 9},
 		{"thousand", "DE", 1000, 1000, 0, 2, 0},
 		{"cut", "FR", 1000, 1100, 1500, 2, 0},
 	}
@@ -153,7 +153,7 @@ func (f *faulty) onCall(c simulator.Call) {
 
 // callTimeout is far above what a call takes on a busy machine, and short enough
 // to wait for often.
-const callTimeout = 400 * time.Millisecond
+const callTimeout = 300 * time.Millisecond
 
 func (f *faulty) start(lists []watcher.Watchlist) {
 	t := f.t
