@@ -97,8 +97,8 @@ func (d *disk) free() {
 // every revision once, and each is what the source showed.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes a minute")
+	if testing.Short() || underRace {
+		t.Skip("takes a minute, and too long under the race detector")
 	}
 	d := newDisk(t)
 	v := newVictim(t, 53)
