@@ -209,7 +209,9 @@ func (w *Worker) committed(wl Watchlist, out *settled, scan *Scan) {
 		w.cfg.Committed()
 	}
 	w.mu.Lock()
+	failures := 0
 	if e := w.lists[wl.Name]; e != nil {
+		failures = e.failures
 		e.failures, e.tokenHeld = 0, false
 		if out.outcome == OutcomeWaiting {
 			w.schedule.Retry(wl.Name, time.Now().Add(confirmWithin))
@@ -217,6 +219,9 @@ func (w *Worker) committed(wl Watchlist, out *settled, scan *Scan) {
 	}
 	a.Next, _ = w.schedule.At(wl.Name)
 	w.mu.Unlock()
+	if failures > 0 {
+		w.cfg.Logger.Info("reading succeeds again", "watchlist", wl.Name, "failures", failures)
+	}
 	w.cfg.Logger.Debug("reading", "watchlist", wl.Name, "outcome", out.outcome, "reason", out.reason,
 		"revision", a.Revision, "events", out.events, "entries", len(scan.Items), "total", scan.Total)
 	w.cfg.Observe(a)

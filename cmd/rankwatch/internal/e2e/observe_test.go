@@ -120,6 +120,16 @@ func awaitStream(t *testing.T, nc *nats.Conn, stream string) jetstream.JetStream
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		_, err = created.NextMsg(patience)
 	}
+	// The server says so a moment before the stream can be found.
+	for tries := 0; err == nil && tries < 200; tries++ {
+		if _, err = js.Stream(t.Context(), stream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			break
+		}
+		<-time.After(10 * time.Millisecond)
+		if tries < 199 {
+			err = nil
+		}
+	}
 	if err != nil {
 		t.Fatalf("wait for stream %s: %v", stream, err)
 	}
