@@ -4,6 +4,7 @@ package diff
 type explainer struct {
 	causes   []Cause // of entries; only those that were asked for are set
 	want     []bool
+	old      []int32 // rank of each entry on the list before, 0 if it was not on it
 	firstOld []int32 // how many of both lists stood above each old rank
 	aboveNow []int32 // how many of both lists stand above each new rank
 	fill     []int32
@@ -60,9 +61,12 @@ func (x *explainer) step(c *Comparer) {
 // counts how many stand above each rank. It returns their number.
 func (x *explainer) sort(c *Comparer, slots int32) int {
 	oldMax := slots
+	for _, old := range x.old {
+		oldMax = max(oldMax, old)
+	}
 	rows := c.before.Rows
-	for i := range rows {
-		oldMax = max(oldMax, rows[i].Rank)
+	for _, g := range c.list.ghosts {
+		oldMax = max(oldMax, rows[g.row].Rank)
 	}
 	x.firstOld = sized(x.firstOld, int(oldMax)+2)
 	x.aboveNow = sized(x.aboveNow, int(slots)+2)
@@ -74,9 +78,9 @@ func (x *explainer) sort(c *Comparer, slots int32) int {
 		x.aboveNow[now+1]++
 		n++
 	}
-	for i, r := range c.rowOf {
-		if r != None && rows[r].Listed {
-			count(rows[r].Rank, c.list.ranks[i])
+	for i, old := range x.old {
+		if old != 0 {
+			count(old, c.list.ranks[i])
 		}
 	}
 	for _, g := range c.list.ghosts {
@@ -97,9 +101,9 @@ func (x *explainer) sort(c *Comparer, slots int32) int {
 		x.byOld[x.fill[p.old]] = p
 		x.fill[p.old]++
 	}
-	for i, r := range c.rowOf {
-		if r != None && rows[r].Listed {
-			put(pair{rows[r].Rank, c.list.ranks[i], int32(i)})
+	for i, old := range x.old {
+		if old != 0 {
+			put(pair{old, c.list.ranks[i], int32(i)})
 		}
 	}
 	for _, g := range c.list.ghosts {

@@ -119,15 +119,14 @@ func (c *Comparer) judgeAbsent() {
 		}
 	}
 	torn := len(c.reading.Holes) > 0
-	for i := range c.before.Rows {
-		row := &c.before.Rows[i]
+	for i, e := range c.entryOf {
+		if e != None {
+			continue
+		}
+		row, f := &c.before.Rows[i], &c.absent[i]
 		if row.Member && row.Misses == 0 {
 			c.present++
 		}
-		if c.entryOf[i] != None {
-			continue
-		}
-		f := &c.absent[i]
 		f.hidden = torn && row.Unseen+1 < patience
 		if f.hidden {
 			c.dirty = true
@@ -162,9 +161,21 @@ func (c *Comparer) judgeSeen() {
 	n := len(c.reading.Entries)
 	c.seen, c.want = sized(c.seen, n), sized(c.want, n)
 	clear(c.seen)
-	for i := range c.want {
-		c.want[i] = c.wantsCause(i)
-		c.asked = c.asked || c.want[i]
+	c.old = sized(c.old, n)
+	for i, r := range c.rowOf {
+		c.old[i], c.want[i] = 0, false
+		if r == None {
+			continue
+		}
+		row := &c.before.Rows[r]
+		if row.Member && row.Misses == 0 {
+			c.present++
+		}
+		if row.Listed {
+			c.old[i] = row.Rank
+			c.want[i] = c.wantsCause(i, row)
+			c.asked = c.asked || c.want[i]
+		}
 	}
 	if c.asked {
 		c.step(c)
@@ -174,15 +185,15 @@ func (c *Comparer) judgeSeen() {
 	}
 }
 
-// wantsCause says that entry i may have an event that explains its rank.
-func (c *Comparer) wantsCause(i int) bool {
-	r := c.rowOf[i]
-	if r == None || !c.before.Rows[r].Member || !c.before.Rows[r].Listed {
+// wantsCause says that entry i, listed before, may have an event that explains
+// its rank.
+func (c *Comparer) wantsCause(i int, row *Row) bool {
+	if !row.Member {
 		return false
 	}
-	told, rank := &c.before.Rows[r].Reported, c.list.ranks[i]
-	return c.accumulates() || rank != told.Rank || rank > c.rules.Top+c.rules.Margin ||
-		c.reading.Entries[i].Index != told.Index
+	rank := c.list.ranks[i]
+	return c.accumulates() || rank != row.Reported.Rank || rank > c.rules.Top+c.rules.Margin ||
+		c.reading.Entries[i].Index != row.Reported.Index
 }
 
 // accumulates says that a cause may span several readings, because the rules
