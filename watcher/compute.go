@@ -97,6 +97,12 @@ func (s *step) unpack() (err error) {
 		p := s.record.Period
 		s.previous = &p
 	}
+	if s.scan.Period == (event.Period{}) && s.record.Fingerprint == s.watchlist.Fingerprint() {
+		// A source that was asked for no period and names none has not changed it.
+		sc := *s.scan
+		sc.Period = s.record.Period
+		s.scan = &sc
+	}
 	return nil
 }
 

@@ -141,6 +141,11 @@ func (s *scanner) page(ctx context.Context, n int, first *fastmoss.Page) (fastmo
 	if err != nil {
 		return p, err
 	}
+	if p.Period.Type == "" || p.Period.Value == "" {
+		// Without an echo the answer is taken to be about what was asked: a
+		// missing word is not another period.
+		p.Period = s.query.Period
+	}
 	if err := s.fits(p, n); err != nil {
 		return p, err
 	}

@@ -186,7 +186,7 @@ func (w *Worker) start() error {
 		case configured[name]:
 			ticks[name] = r.Tick
 		case r.Condition == nil || r.Condition.Status != event.StatusRetired:
-			w.retire(name)
+			w.retire(name, "")
 		}
 		return nil
 	})
@@ -200,9 +200,11 @@ func (w *Worker) start() error {
 	return nil
 }
 
-func (w *Worker) retire(name string) {
+// retire tells that a watchlist is gone; an empty region is that of its last
+// reading.
+func (w *Worker) retire(name, region string) {
 	w.notices = append(w.notices, notice{
-		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: name},
+		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: name, Region: region},
 		change: statusChange{status: event.StatusRetired, reason: "removed", detail: "the watchlist is no longer configured"},
 	})
 }
@@ -229,11 +231,11 @@ func (w *Worker) Reload(lists []Watchlist) {
 			w.schedule.Retry(l.Name, now)
 		}
 	}
-	for name := range w.lists {
+	for name, e := range w.lists {
 		if !stays[name] {
 			delete(w.lists, name)
 			w.schedule.Remove(name)
-			w.retire(name)
+			w.retire(name, e.watchlist.Region())
 		}
 	}
 	w.retryHeld(now)
@@ -341,16 +343,18 @@ func (w *Worker) sleep(retry bool) time.Duration {
 func (w *Worker) Fenced(watchlist, detail string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	origin := event.Origin{Prefix: w.cfg.Prefix, Watchlist: watchlist}
 	if e := w.lists[watchlist]; e != nil {
 		if e.fenced {
 			return
 		}
 		e.fenced = true
+		origin.Region = e.watchlist.Region()
 	}
 	w.cfg.Logger.Error("fenced: another worker writes this watchlist; stop one of the two, then restart this one",
 		"watchlist", watchlist, "detail", detail)
 	w.notices = append(w.notices, notice{
-		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: watchlist},
+		origin: origin,
 		change: statusChange{status: event.StatusFenced, reason: ReasonFenced, detail: detail},
 	})
 	w.nudge()

@@ -504,3 +504,32 @@ func TestADropTellsWhatWasLastSeen(t *testing.T) {
 		t.Errorf("%+v", d.Metrics)
 	}
 }
+
+func TestAMissingEchoIsNotAnotherPeriod(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, ", rollover: reset")
+	r.read("a9 b8 c7 d6")
+	r.source.after = func(_ int, p *fastmoss.Page) { p.Period = event.Period{} }
+	r.want(r.read("a9 b8 c7 d6"), "")
+	r.want(r.read("a9"), "status us waiting loss")
+	free := newRig(t, ", rollover: reset")
+	free.worker.Reload(parseLists(t, strings.Replace(fmt.Sprintf(oneList, ""), "{type: month, value: 2026-03}", "none", 1)))
+	free.source.after = func(_ int, p *fastmoss.Page) { p.Period = event.Period{Type: "month", Value: "2026-02"} }
+	free.read("a9 b8 c7 d6")
+	free.source.after = nil
+	free.want(free.read("a9 b8 c7 d6"), "")
+	free.want(free.read("a9"), "status us waiting loss")
+}
+
+func TestRetiredSpeaksInItsRegion(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "")
+	r.worker.ReadNow(t.Context(), "us") // an empty list: nothing was ever read
+	r.worker.Reload(nil)
+	r.worker.sayNotices()
+	for _, b := range r.store.out {
+		if s := b.Fence().Subject; !strings.HasPrefix(s, "rankwatch.US.") {
+			t.Errorf("said on %s", s)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package fastmoss
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -132,6 +134,19 @@ const redacted = "[redacted]"
 // maxText is how much of the source's own text an error carries, in bytes.
 const maxText = 300
 
+// redact hides the token, also in the forms that URLs and JSON write it in and
+// in another case.
+func redact(s, token string) string {
+	if token == "" {
+		return s
+	}
+	quoted := strconv.Quote(token)
+	for _, form := range []string{token, url.QueryEscape(token), url.PathEscape(token), quoted[1 : len(quoted)-1]} {
+		s = regexp.MustCompile("(?i)"+regexp.QuoteMeta(form)).ReplaceAllLiteralString(s, redacted)
+	}
+	return s
+}
+
 // clean makes foreign text safe to show: without the token, control and
 // formatting characters, and of a sane length. The token goes before the cut,
 // so that the cut cannot leave half of it.
@@ -145,9 +160,7 @@ func clean(s, token string) string {
 		}
 		return r
 	}, s)
-	if token != "" {
-		s = strings.ReplaceAll(s, token, redacted)
-	}
+	s = redact(s, token)
 	s = strings.TrimSpace(s)
 	if len(s) <= maxText {
 		return s
