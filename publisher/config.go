@@ -65,6 +65,11 @@ type Config struct {
 	// OnFenced is called from Run when another worker's board was met on a
 	// watchlist while running. Its boards wait until a restart. May be nil.
 	OnFenced func(watchlist, detail string)
+	// Resume is given the record of a watchlist that is taken over from the
+	// stream, and the last status that the stream has of it, and returns the
+	// record that goes on from there: the one of the head knows no statuses that
+	// came after it. May be nil.
+	Resume func(record []byte, last event.Condition) ([]byte, error)
 	// AfterCommit is called between the server's commit of a batch and the
 	// record of it in the outbox: a failpoint. May be nil.
 	AfterCommit func()

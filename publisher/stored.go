@@ -257,7 +257,30 @@ func (p *Publisher) holdings(ctx context.Context, watchlist string, l *stored) (
 		return nil, departed, nil
 	}
 	t.Record, t.Board = bytes.Clone(t.Record), bytes.Clone(t.Board)
+	if t.Record, err = p.resume(ctx, watchlist, t.Record); err != nil {
+		return nil, nil, err
+	}
 	return &t, departed, nil
+}
+
+// resume brings a head's record up to date with the last status.
+func (p *Publisher) resume(ctx context.Context, watchlist string, record []byte) ([]byte, error) {
+	if p.cfg.Resume == nil {
+		return record, nil
+	}
+	s, err := p.last(ctx, fenceFilter(p.cfg.Prefix, event.Chain{Watchlist: watchlist, Kind: event.Status}))
+	if err != nil || s == nil {
+		return record, err
+	}
+	e, err := event.Decode[event.Condition](s.Data)
+	if err != nil {
+		p.log.Warn("status of another version ignored", "watchlist", watchlist, "err", err)
+		return record, nil
+	}
+	if record, err = p.cfg.Resume(record, e.Data); err != nil {
+		return nil, fmt.Errorf("publisher: resume %s: %w", watchlist, err)
+	}
+	return record, nil
 }
 
 // departures collects the last dropped event of each creator.

@@ -1,6 +1,8 @@
 package watcher
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -42,4 +44,23 @@ func transition(o event.Origin, now *condition, to statusChange) (*condition, *e
 		Revision: to.number,
 		Messages: []event.Message{m},
 	}, nil
+}
+
+// Resume returns the record with the condition that the watchlist's last status
+// told, so that whoever takes a watchlist over from the stream neither repeats
+// that status nor forgets to take it back.
+func Resume(data []byte, last event.Condition) ([]byte, error) {
+	r, err := decodeRecord(data)
+	if err != nil {
+		return nil, err
+	}
+	r.Condition = nil
+	if last.Status != event.StatusRecovered && last.Status != event.StatusFenced {
+		since, err := time.Parse(time.RFC3339Nano, last.Since)
+		if err != nil {
+			return nil, fmt.Errorf("status since %q: %w", last.Since, err)
+		}
+		r.Condition = &condition{Status: last.Status, Reason: last.Reason, Since: since}
+	}
+	return json.Marshal(r)
 }

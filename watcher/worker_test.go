@@ -533,3 +533,25 @@ func TestRetiredSpeaksInItsRegion(t *testing.T) {
 		}
 	}
 }
+
+func TestResumeGoesOnFromTheLastStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]string{
+		event.StatusStale:     "moved b, moved a, changed 2, status us recovered unavailable",
+		event.StatusRecovered: "moved b, moved a, changed 2",
+	} {
+		r := newRig(t, "")
+		r.read("a9 b8")
+		l := r.store.loaded["us"]
+		rec, err := Resume(l.Record, event.Condition{Status: status, Reason: "unavailable", Since: "2026-04-14T17:07:52.000Z"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Record = rec
+		r.store.loaded["us"] = l
+		r.want(r.read("b9 a8"), want)
+	}
+	if _, err := Resume(nil, event.Condition{Status: event.StatusStale, Since: "yesterday"}); err == nil {
+		t.Error("a status without a time was taken")
+	}
+}

@@ -103,6 +103,7 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	w.publisher, err = publisher.Open(ctx, publisher.Config{
 		Server: ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
 		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, AfterCommit: dieAfterCommit,
+		Resume:   watcher.Resume,
 		OnFenced: func(watchlist, detail string) { w.watcher.Fenced(watchlist, detail) },
 	})
 	if err != nil {
@@ -143,6 +144,9 @@ func asUsage(err error) error {
 
 // adopt brings what the stream has of a watchlist into the state.
 func (w *Worker) adopt(ctx context.Context, watchlist string) error {
+	if !w.publisher.Conn().IsConnected() {
+		return errors.New("not connected to NATS yet, and the watchlist is new here: the stream may know it")
+	}
 	tracked, ack, departed, found, err := w.publisher.Head(ctx, watchlist)
 	if err != nil || !found {
 		return err
