@@ -333,8 +333,8 @@ func (w *Worker) sleep(retry bool) time.Duration {
 		d = min(d, noticeRetry)
 	}
 	if w.full {
-		d = max(d, backlogCheck)
-		d = min(d, backlogCheck)
+		// Ticks that are due would only spin.
+		d = backlogCheck
 	}
 	return d
 }
