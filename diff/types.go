@@ -141,17 +141,6 @@ type Board struct {
 	Holes []Hole
 }
 
-// Members counts the rows that are members.
-func (b Board) Members() int {
-	n := 0
-	for i := range b.Rows {
-		if b.Rows[i].Member {
-			n++
-		}
-	}
-	return n
-}
-
 // A Result is what a reading means for a board. Changed says that the reading
 // is to be published: a rank, an index, or a presence outside the cut-off tie,
 // or a count of misses, is not what it was. Dirty says that Board differs from

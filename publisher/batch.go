@@ -59,7 +59,7 @@ func (p *Publisher) outgoing(b *event.Batch, m *event.Message) *nats.Msg {
 	out := &nats.Msg{Header: h, Data: m.Data}
 	switch m.Role {
 	case event.Head:
-		out.Subject = headSubject(p.cfg.Prefix, b.Chain.Watchlist)
+		out.Subject = HeadSubject(p.cfg.Prefix, b.Chain.Watchlist)
 		h["Content-Type"] = []string{contentTypeHead}
 		h[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
 		h[jetstream.MsgTTLHeader] = []string{neverExpires}

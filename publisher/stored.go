@@ -237,7 +237,7 @@ func (p *Publisher) holdings(ctx context.Context, watchlist string, l *stored) (
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := p.last(ctx, headSubject(p.cfg.Prefix, watchlist))
+	h, err := p.last(ctx, HeadSubject(p.cfg.Prefix, watchlist))
 	if err != nil {
 		return nil, nil, err
 	}

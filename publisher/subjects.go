@@ -13,7 +13,8 @@ func ingestAll(prefix string) string   { return ingestRoot + prefix + ".>" }
 func internalAll(prefix string) string { return internalRoot + prefix + ".>" }
 func publicAll(prefix string) string   { return prefix + ".>" }
 
-func headSubject(prefix, watchlist string) string {
+// HeadSubject is where a watchlist's head is stored.
+func HeadSubject(prefix, watchlist string) string {
 	return internalRoot + prefix + ".head." + watchlist
 }
 

@@ -3,7 +3,6 @@ package watcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -298,8 +297,4 @@ func (sc *Scan) Reading(revision uint64) diff.Reading {
 		es[i] = diff.Entry{UID: sc.Items[i].UID, Index: sc.Items[i].PotentialIndex, Position: sc.Positions[i]}
 	}
 	return diff.Reading{Entries: es, Holes: sc.Holes, Cut: sc.Cut, Revision: revision, At: sc.At.UnixMilli()}
-}
-
-func (sc *Scan) String() string {
-	return fmt.Sprintf("%d of %d entries of %s %s", len(sc.Items), sc.Total, sc.Period.Type, sc.Period.Value)
 }

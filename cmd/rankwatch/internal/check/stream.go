@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher"
 )
@@ -68,7 +69,7 @@ func load(ctx context.Context, nc *nats.Conn, s settings.Settings, name string) 
 // head returns what the next comparison needs; Known is false if the stream
 // has no board of the watchlist.
 func (l lookup) head(ctx context.Context) (watcher.Loaded, error) {
-	head, err := l.last(ctx, "_rw."+l.prefix+".head."+l.name)
+	head, err := l.last(ctx, publisher.HeadSubject(l.prefix, l.name))
 	if err != nil || head == nil {
 		return watcher.Loaded{}, err
 	}
