@@ -99,11 +99,11 @@ func (p *Publisher) connectOptions() ([]nats.Option, error) {
 	if p.server != nil {
 		return append(opts, nats.InProcessServer(p.server)), nil
 	}
-	return p.credentialOptions(opts)
+	return credentialOptions(p.cfg.Server, opts)
 }
 
-func (p *Publisher) credentialOptions(opts []nats.Option) ([]nats.Option, error) {
-	c := p.cfg.Server
+// credentialOptions appends what proves who we are and who the server is.
+func credentialOptions(c ServerConfig, opts []nats.Option) ([]nats.Option, error) {
 	if c.Creds != "" {
 		if _, err := os.Stat(c.Creds); err != nil {
 			return nil, &ConfigError{What: "the NATS credentials cannot be read", Do: "check RANKWATCH_NATS_CREDS", Err: err}

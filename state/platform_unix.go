@@ -53,3 +53,5 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(err, d.Close())
 }
+
+func lockExclusive(f *os.File) error { return lockFile(f, false, lockWait) }

@@ -202,7 +202,7 @@ func TestCheckOnceComparesWithTheRunningWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(env string) string {
+	check := func(p *process, env string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -215,17 +215,21 @@ func TestCheckOnceComparesWithTheRunningWorker(t *testing.T) {
 		}
 		return errs.String()
 	}
-	if got := check("RANKWATCH_NATS_LISTEN=" + u.Host); !strings.Contains(got, "of stream RANKWATCH") {
-		t.Errorf("beside a running worker: %s", got)
+	for _, listen := range []string{u.Host, "127.0.0.1:0"} {
+		if got := check(p, "RANKWATCH_NATS_LISTEN="+listen); !strings.Contains(got, "of stream RANKWATCH") {
+			t.Errorf("beside a running worker, with listen %s: %s", listen, got)
+		}
 	}
-	if got := check("RANKWATCH_NATS_LISTEN=off"); !strings.Contains(got, "treated as the first reading") {
+	silent := start(t, "RANKWATCH_NATS_LISTEN=off")
+	silent.wait("started")
+	if got := check(silent, "RANKWATCH_NATS_LISTEN=off"); !strings.Contains(got, "treated as the first reading") {
 		t.Errorf("where the worker cannot be reached: %s", got)
 	}
 	p.signal(syscall.SIGINT)
 	if code := p.end(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if got := check("RANKWATCH_NATS_LISTEN=off"); !strings.Contains(got, "in data") || strings.Contains(got, "first reading") {
+	if got := check(p, "RANKWATCH_NATS_LISTEN=off"); !strings.Contains(got, "in data") || strings.Contains(got, "first reading") {
 		t.Errorf("after the worker ended: %s", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -30,7 +30,7 @@ type lookup struct {
 func fromStream(ctx context.Context, s settings.Settings, name string) (known, error) {
 	ctx, cancel := context.WithTimeout(ctx, busWait)
 	defer cancel()
-	nc, err := dial(s.NATS)
+	nc, err := dial(s)
 	if err != nil {
 		return known{}, err
 	}
@@ -139,33 +139,14 @@ func (l lookup) last(ctx context.Context, subject string) (*jetstream.RawStreamM
 
 // dial connects to the bus that the settings name: an external one, or the
 // listener of a running worker.
-func dial(n settings.NATS) (*nats.Conn, error) {
-	opts := []nats.Option{nats.Name("rankwatch check"), nats.Timeout(busWait)}
-	if n.Embedded() {
-		host, port, err := net.SplitHostPort(n.Listen)
-		if err != nil || port == "0" {
-			return nil, fmt.Errorf("RANKWATCH_NATS_LISTEN is off or any port, so where it listens is unknown")
-		}
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = "127.0.0.1"
-		}
-		return nats.Connect("nats://"+net.JoinHostPort(host, port), opts...)
-	}
-	if n.Creds != "" {
-		opts = append(opts, nats.UserCredentials(n.Creds))
-	}
-	if n.NKey != "" {
-		nkey, err := nats.NkeyOptionFromSeed(n.NKey)
+func dial(s settings.Settings) (*nats.Conn, error) {
+	c := bus.ServerConfig(s)
+	if s.NATS.Embedded() {
+		at, err := bus.URL(s)
 		if err != nil {
-			return nil, fmt.Errorf("RANKWATCH_NATS_NKEY: %w", err)
+			return nil, err
 		}
-		opts = append(opts, nkey)
+		c = publisher.ServerConfig{URL: at}
 	}
-	if n.TLSCA != "" {
-		opts = append(opts, nats.RootCAs(n.TLSCA))
-	}
-	if n.TLSCert != "" {
-		opts = append(opts, nats.ClientCert(n.TLSCert, n.TLSKey))
-	}
-	return nats.Connect(strings.Join(n.URLs, ","), opts...)
+	return publisher.Dial(c, "rankwatch check")
 }

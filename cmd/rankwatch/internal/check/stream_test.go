@@ -13,8 +13,8 @@ import (
 	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
-// bus starts a server that holds messages as a worker would have left them.
-func bus(t *testing.T, messages map[string][]byte) settings.Settings {
+// stored starts a server that holds messages as a worker would have left them.
+func stored(t *testing.T, messages map[string][]byte) settings.Settings {
 	t.Helper()
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
 	if err != nil {
@@ -57,7 +57,7 @@ func TestTheStreamTellsWhatAWorkerKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := bus(t, map[string][]byte{
+	s := stored(t, map[string][]byte{
 		board.Subject: board.Data, dropped.Subject: dropped.Data,
 		"_rw.p.head.w": event.PackTracked(event.Tracked{Record: []byte("record"), Board: []byte("board")}),
 	})
@@ -77,7 +77,7 @@ func TestTheStreamTellsWhatAWorkerKnows(t *testing.T) {
 }
 
 func TestAWatchlistThatTheStreamDoesNotHaveIsAFirstReading(t *testing.T) {
-	k, err := fromStream(t.Context(), bus(t, nil), "w")
+	k, err := fromStream(t.Context(), stored(t, nil), "w")
 	if err != nil || k.loaded.Known || !strings.Contains(k.note, "first reading") {
 		t.Errorf("got %+v, %v", k, err)
 	}

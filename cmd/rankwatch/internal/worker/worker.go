@@ -11,12 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/publisher"
@@ -61,7 +60,12 @@ func Open(ctx context.Context, cfg Config) (*Worker, error) {
 	if err := w.openState(); err != nil {
 		return nil, exit.AsUsage(err)
 	}
-	if err := w.openBus(ctx, dieAfterCommit); err != nil {
+	// What a worker that died has left there leads nowhere.
+	err = bus.Announce(cfg.Settings.DataDir, "")
+	if err == nil {
+		err = w.openBus(ctx, dieAfterCommit)
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.db.Close())
 	}
 	return w, nil
@@ -101,13 +105,19 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	s := w.cfg.Settings
 	writer := rand.Text()
 	w.publisher, err = publisher.Open(ctx, publisher.Config{
-		Server: ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
+		Server: bus.ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
 		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, AfterCommit: dieAfterCommit,
 		Resume:   watcher.Resume,
 		OnFenced: func(watchlist, detail string) { w.watcher.Fenced(watchlist, detail) },
 	})
 	if err != nil {
 		return asUsage(err)
+	}
+	if s.NATS.Embedded() && w.URL() != "" {
+		if err := bus.Announce(s.DataDir, w.URL()); err != nil {
+			w.publisher.Close()
+			return err
+		}
 	}
 	w.watcher, err = watcher.New(watcher.Config{
 		Watchlists: w.cfg.Watchlists, Source: w.client, Store: store{w.db}, Prefix: s.Prefix, Writer: writer,
@@ -118,19 +128,6 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 		w.publisher.Close()
 	}
 	return err
-}
-
-// ServerConfig translates the settings for the publisher.
-func ServerConfig(s settings.Settings) publisher.ServerConfig {
-	listen := s.NATS.Listen
-	if listen == "" {
-		listen = "off"
-	}
-	return publisher.ServerConfig{
-		Embedded: s.NATS.Embedded(), StoreDir: filepath.Join(s.DataDir, "jetstream"), Listen: listen,
-		URL: strings.Join(s.NATS.URLs, ","), Creds: s.NATS.Creds, NKey: s.NATS.NKey,
-		TLSCA: s.NATS.TLSCA, TLSCert: s.NATS.TLSCert, TLSKey: s.NATS.TLSKey,
-	}
 }
 
 // asUsage marks what only a change of the configuration can mend.
@@ -184,14 +181,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return w.sweep(gctx) })
 	err := g.Wait()
 	w.client.Close()
-	return errors.Join(err, w.db.Close())
+	return errors.Join(err, w.release())
 }
 
 // Close releases everything when Run was never called.
 func (w *Worker) Close() error {
 	w.client.Close()
 	w.publisher.Close()
-	return w.db.Close()
+	return w.release()
+}
+
+// release lets go of the data directory.
+func (w *Worker) release() error {
+	return errors.Join(bus.Announce(w.cfg.Settings.DataDir, ""), w.db.Close())
 }
 
 // sweep forgets departures that no reentry can refer to any more.

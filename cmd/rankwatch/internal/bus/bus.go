@@ -1,0 +1,169 @@
+// Package bus finds the NATS server that holds an installation's stream, for
+// the verbs that read or ask: the external one, the embedded one of a running
+// worker, or, while no worker runs, the data directory, which it serves itself.
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/publisher"
+	"github.com/rankwatch/rankwatch/state"
+)
+
+// A Bus is a connection to the server that holds the stream.
+type Bus struct {
+	Conn *nats.Conn
+	// AtRest says that no worker runs and that the server is this process's
+	// own: nobody else is connected to it, and no worker can start until Close.
+	AtRest bool
+	// Where names the server for people. It holds no secret.
+	Where string
+
+	server *publisher.Server
+	unlock func() error
+}
+
+// Open finds the server and connects to it. Settings that cannot be used are an
+// *exit.UsageError.
+func Open(s settings.Settings, verb string) (*Bus, error) {
+	if !s.NATS.Embedded() {
+		return dial(ServerConfig(s), verb)
+	}
+	dir := s.DataDir
+	if _, err := os.Stat(filepath.Join(dir, streamDir)); errors.Is(err, fs.ErrNotExist) {
+		return nil, exit.AsUsage(fmt.Errorf("no stream in %s: there is no %s; set RANKWATCH_DATA_DIR to a worker's data directory, or RANKWATCH_NATS_URL to its server", dir, filepath.Join(dir, streamDir)))
+	}
+	unlock, err := state.Lock(dir)
+	if errors.Is(err, state.ErrLocked) {
+		return live(s, verb)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; the directory is what RANKWATCH_DATA_DIR says", err)
+	}
+	b, err := atRest(s, verb)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	b.unlock = unlock
+	return b, nil
+}
+
+// live connects to the embedded server of the worker that has the directory.
+func live(s settings.Settings, verb string) (*Bus, error) {
+	at, err := URL(s)
+	if err != nil {
+		return nil, err
+	}
+	return dial(publisher.ServerConfig{URL: at}, verb)
+}
+
+// atRest serves the data directory in this process. The caller has its lock.
+func atRest(s settings.Settings, verb string) (*Bus, error) {
+	c := ServerConfig(s)
+	c.Listen = "off"
+	srv, err := publisher.StartServer(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	nc, err := publisher.DialServer(srv, "rankwatch "+verb)
+	if err != nil {
+		srv.Shutdown()
+		return nil, err
+	}
+	return &Bus{Conn: nc, AtRest: true, Where: s.DataDir, server: srv}, nil
+}
+
+func dial(c publisher.ServerConfig, verb string) (*Bus, error) {
+	nc, err := publisher.Dial(c, "rankwatch "+verb)
+	var bad *publisher.ConfigError
+	if errors.As(err, &bad) {
+		return nil, exit.AsUsage(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Bus{Conn: nc, Where: nc.ConnectedUrlRedacted()}, nil
+}
+
+// Close ends the connection, and the server if it is ours, and lets a worker
+// start again.
+func (b *Bus) Close() error {
+	b.Conn.Close()
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+	if b.unlock != nil {
+		return b.unlock()
+	}
+	return nil
+}
+
+// URL is where the embedded server of a running worker listens: what the worker
+// wrote into its data directory, or else what the settings say.
+func URL(s settings.Settings) (string, error) {
+	data, err := os.ReadFile(filepath.Join(s.DataDir, urlFile))
+	if err == nil {
+		return strings.TrimSpace(string(data)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("where the worker's NATS server listens: %w", err)
+	}
+	host, port, err := net.SplitHostPort(s.NATS.Listen)
+	if err != nil || port == "0" {
+		return "", fmt.Errorf("a worker runs in %s and its NATS server cannot be reached: RANKWATCH_NATS_LISTEN is off, or any port; let it listen, or stop the worker", s.DataDir)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "nats://" + net.JoinHostPort(host, port), nil
+}
+
+const (
+	// urlFile is where a worker with an embedded server says where that listens.
+	urlFile = "nats.url"
+	// streamDir is the embedded server's directory in the data directory.
+	streamDir = "jetstream"
+)
+
+// Announce writes url into the data directory, for the verbs that look for the
+// worker; an empty one takes back what a worker wrote.
+func Announce(dir, url string) error {
+	path := filepath.Join(dir, urlFile)
+	if url == "" {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("announce the NATS server: %w", err)
+		}
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(url+"\n"), 0o600); err != nil {
+		return fmt.Errorf("announce the NATS server: %w", err)
+	}
+	return nil
+}
+
+// ServerConfig translates the settings for the publisher.
+func ServerConfig(s settings.Settings) publisher.ServerConfig {
+	listen := s.NATS.Listen
+	if listen == "" {
+		listen = "off"
+	}
+	return publisher.ServerConfig{
+		Embedded: s.NATS.Embedded(), StoreDir: filepath.Join(s.DataDir, streamDir), Listen: listen,
+		URL: strings.Join(s.NATS.URLs, ","), Creds: s.NATS.Creds, NKey: s.NATS.NKey,
+		TLSCA: s.NATS.TLSCA, TLSCert: s.NATS.TLSCert, TLSKey: s.NATS.TLSKey,
+	}
+}
+
+var _ io.Closer = (*Bus)(nil)
