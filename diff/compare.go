@@ -192,13 +192,13 @@ func (c *Comparer) wantsCause(i int, row *Row) bool {
 		return false
 	}
 	rank := c.list.ranks[i]
-	return c.accumulates() || rank != row.Reported.Rank || rank > c.rules.Top+c.rules.Margin ||
+	return c.rules.accumulate() || rank != row.Reported.Rank || rank > c.rules.Top+c.rules.Margin ||
 		c.reading.Entries[i].Index != row.Reported.Index
 }
 
-// accumulates says that a cause may span several readings, because the rules
+// accumulate says that a cause may span several readings, because the rules
 // hold some moves back.
-func (c *Comparer) accumulates() bool { return c.rules.MinPlaces > 1 || c.rules.IgnoreDisplaced }
+func (r Rules) accumulate() bool { return r.MinPlaces > 1 || r.IgnoreDisplaced }
 
 func (c *Comparer) judge(i int) {
 	e, rank := &c.reading.Entries[i], c.list.ranks[i]
@@ -279,13 +279,27 @@ func (c *Comparer) unchanged() Result {
 		row := &res.Board.Rows[i]
 		switch {
 		case c.entryOf[i] != None && row.Unseen > 0:
-			row.Unseen, row.CauseKnown = 0, !c.accumulates()
+			row.Interim, row.Unseen, row.CauseKnown = true, 0, !c.rules.accumulate()
 		case c.entryOf[i] == None && c.absent[i].hidden:
+			row.Interim, row.CauseKnown = true, false
 			row.Unseen++
-			row.CauseKnown = false
 		}
 	}
 	return res
+}
+
+// Resume makes b what unpublished readings have made of it: of the creator uid
+// they left so many unseen readings in a row. It is how a board that is
+// reconstructed from published readings catches up with the one that was
+// tracked. rules are those of the reading that follows.
+func (b *Board) Resume(uid string, unseen int32, rules Rules) {
+	for i := range b.Rows {
+		if row := &b.Rows[i]; row.UID == uid {
+			row.Interim, row.Unseen = true, unseen
+			row.CauseKnown = unseen == 0 && !rules.accumulate()
+			return
+		}
+	}
 }
 
 // result builds the next board and the changes that lead to it.
@@ -349,7 +363,7 @@ func (c *Comparer) nextSeen(i int, res *Result, at *[4]int) {
 	// The reading's own string, so that the board before can be freed.
 	row.UID = e.UID
 	row.Index, row.Rank, row.Position = e.Index, c.list.ranks[i], e.Position
-	row.Listed, row.Edge, row.Unseen = true, c.list.cutOff(e.Index), 0
+	row.Listed, row.Edge, row.Unseen, row.Interim = true, c.list.cutOff(e.Index), 0, false
 	if f.miss {
 		row.Misses++
 	} else {
@@ -367,7 +381,7 @@ func (c *Comparer) nextSeen(i int, res *Result, at *[4]int) {
 		}
 		row.apply(f.kind, c.reading)
 	}
-	if row.Member && row.Rank == row.Reported.Rank && !c.accumulates() {
+	if row.Member && row.Rank == row.Reported.Rank && !c.rules.accumulate() {
 		// The rank is what was reported: the next move is explained from here.
 		row.Cause, row.CauseKnown = Cause{}, true
 	}
@@ -392,7 +406,7 @@ func (r *Row) apply(k Kind, in Reading) {
 func (c *Comparer) nextAbsent(i int, res *Result, at *[4]int) {
 	row, f := c.before.Rows[i], &c.absent[i]
 	row.Unseen++
-	row.CauseKnown = false
+	row.CauseKnown, row.Interim = false, false
 	row.Listed = c.assumed != nil && c.assumed[i] > 0
 	if row.Listed {
 		row.Rank, row.Position = c.assumed[i], 0

@@ -119,6 +119,9 @@ type Row struct {
 	// Unseen counts the readings in a row that did not show the creator, for
 	// whatever reason; Misses those that are known to count against it.
 	Unseen, Misses int32
+	// Interim: an unpublished reading since the last published one has changed
+	// Unseen. The next published reading tells of it and starts afresh.
+	Interim bool
 
 	// The rest holds for members only. Reported is what the events so far say of
 	// the creator: Rank as of the last Entered, Moved or baseline, Index and

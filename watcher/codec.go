@@ -21,9 +21,10 @@ type record struct {
 	Fingerprint string       `json:"fingerprint"`
 	Region      string       `json:"region"`
 	Period      event.Period `json:"period"`
-	Read        time.Time    `json:"read"`      // last good reading
-	Tick        time.Time    `json:"tick"`      // last attempt
-	Unchanged   int          `json:"unchanged"` // good readings since the last published one
+	Read        time.Time    `json:"read"`             // last good reading
+	Tick        time.Time    `json:"tick"`             // last attempt
+	Unchanged   int          `json:"unchanged"`        // good readings since the last published one
+	Digest      string       `json:"digest,omitempty"` // of the last board's message
 	Condition   *condition   `json:"condition,omitempty"`
 	Guard       *waiting     `json:"guard,omitempty"`
 }
@@ -72,6 +73,7 @@ const (
 	flagEdge
 	flagMember
 	flagCause
+	flagInterim
 )
 
 // encodeBoard writes b; details appends the profile of a row. The form is binary
@@ -102,7 +104,7 @@ func appendRow(buf []byte, r *diff.Row) []byte {
 	for _, f := range []struct {
 		set bool
 		bit byte
-	}{{r.Listed, flagListed}, {r.Edge, flagEdge}, {r.Member, flagMember}, {r.CauseKnown, flagCause}} {
+	}{{r.Listed, flagListed}, {r.Edge, flagEdge}, {r.Member, flagMember}, {r.CauseKnown, flagCause}, {r.Interim, flagInterim}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -224,7 +226,7 @@ func (d *unpacker) byte() byte {
 func (d *unpacker) row(r *diff.Row) {
 	flags := d.byte()
 	r.Listed, r.Edge = flags&flagListed != 0, flags&flagEdge != 0
-	r.Member, r.CauseKnown = flags&flagMember != 0, flags&flagCause != 0
+	r.Member, r.CauseKnown, r.Interim = flags&flagMember != 0, flags&flagCause != 0, flags&flagInterim != 0
 	r.UID = d.string()
 	r.Index = d.int()
 	r.Rank, r.Position, r.Unseen, r.Misses = d.int32(), d.int32(), d.int32(), d.int32()

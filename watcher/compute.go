@@ -320,11 +320,11 @@ func (s *step) publish() (*settled, error) {
 	if s.reason != "" {
 		out.outcome = event.OutcomeBaseline
 	}
-	snapshot, err := s.snapshot(out.outcome, counts)
+	snapshot, err := s.snapshot(out.outcome, counts, events)
 	if err != nil {
 		return nil, err
 	}
-	s.record.Unchanged = 0
+	s.record.Unchanged, s.record.Digest = 0, event.Digest(snapshot.Data)
 	out.commit.Departed = departed
 	statuses, err := s.recover()
 	if err != nil {

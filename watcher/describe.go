@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"iter"
 	"net/url"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -45,7 +46,7 @@ func period(p event.Period) *event.Period {
 }
 
 // snapshot writes the board message.
-func (s *step) snapshot(outcome string, counts event.Counts) (event.Message, error) {
+func (s *step) snapshot(outcome string, counts event.Counts, events []event.Message) (event.Message, error) {
 	r := s.watchlist.Rules
 	d := &event.Snapshot{
 		Watchlist: s.watchlist.Name, Region: s.watchlist.Region(), Revision: s.revision,
@@ -58,7 +59,8 @@ func (s *step) snapshot(outcome string, counts event.Counts) (event.Message, err
 			Moved: event.Moves{MinPlaces: int(r.MinPlaces), IgnoreDisplaced: r.IgnoreDisplaced},
 			Index: event.Steps{MinChange: r.MinChange}, Dropped: event.Misses{After: int(r.DropAfter)},
 		},
-		Absent: []event.Absent{}, Holes: []event.Hole{},
+		Absent: []event.Absent{}, Holes: []event.Hole{}, Interim: s.interim(),
+		EventsDigest: event.EventsDigest(payloads(events)), PreviousDigest: s.previousDigest(),
 		Board: make([]event.Row, len(s.scan.Items)),
 	}
 	for _, h := range s.scan.Holes {
@@ -82,6 +84,38 @@ func (s *step) snapshot(outcome string, counts event.Counts) (event.Message, err
 		}
 	}
 	return s.origin().Board(s.id, s.scan.At, d)
+}
+
+func payloads(messages []event.Message) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := range messages {
+			if !yield(messages[i].Data) {
+				return
+			}
+		}
+	}
+}
+
+// interim tells what unpublished readings have made of the board before.
+func (s *step) interim() []event.Interim {
+	out := []event.Interim{}
+	if s.reason != "" {
+		return out // a baseline does not build on it
+	}
+	for i := range s.before.Rows {
+		if row := &s.before.Rows[i]; row.Interim {
+			out = append(out, event.Interim{UID: row.UID, Unseen: int(row.Unseen)})
+		}
+	}
+	return out
+}
+
+// previousDigest seals the board that this one follows in the stream.
+func (s *step) previousDigest() *string {
+	if s.loaded.Broken || s.record.Digest == "" {
+		return nil
+	}
+	return &s.record.Digest
 }
 
 // previousRevision is the revision that this one follows in the stream.

@@ -5,7 +5,12 @@
 // and depends on no message bus.
 package event
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"iter"
+	"time"
+)
 
 // ContentType is the media type of every message: CloudEvents 1.0 in its
 // structured JSON form.
@@ -199,6 +204,34 @@ type Absent struct {
 	Unseen         int    `json:"unseen"`
 }
 
+// Interim is a creator that unpublished readings since the previous board did
+// not show, or showed again: Unseen counts the readings in a row, up to the one
+// before this, that did not show it. With it every reading can be compared anew
+// from boards alone.
+type Interim struct {
+	UID    string `json:"uid"`
+	Unseen int    `json:"unseen"`
+}
+
+// Digest is how boards write the SHA-256 of a stored payload.
+func Digest(payload []byte) string {
+	sum := sha256.Sum256(payload)
+	return digestPrefix + hex.EncodeToString(sum[:])
+}
+
+// EventsDigest is the digest of a reading's events in order, a line each: of
+// what `replay -o json` prints of them.
+func EventsDigest(payloads iter.Seq[[]byte]) string {
+	h := sha256.New()
+	for p := range payloads {
+		h.Write(p)
+		h.Write([]byte{'\n'})
+	}
+	return digestPrefix + hex.EncodeToString(h.Sum(nil))
+}
+
+const digestPrefix = "sha256:"
+
 // Hole is a slot of a tie that no scan could fill because the source shuffles
 // the tie on every call.
 type Hole struct {
@@ -208,28 +241,35 @@ type Hole struct {
 
 // Snapshot is the data of a Board message: the whole board after a reading. It
 // commits the reading's events. Board lists everything read, in position order.
+//
+// EventsDigest seals the reading's events and PreviousDigest, the Digest of the
+// board message before it, all history up to there. It is nil where the writer
+// did not know that board.
 type Snapshot struct {
-	Watchlist        string   `json:"watchlist"`
-	Region           string   `json:"region"`
-	Revision         uint64   `json:"revision"`
-	PreviousRevision *uint64  `json:"previous_revision"`
-	Reading          string   `json:"reading"`
-	Writer           string   `json:"writer"`
-	Outcome          string   `json:"outcome"`
-	Reason           *string  `json:"reason"`
-	Period           *Period  `json:"period"`
-	PreviousPeriod   *Period  `json:"previous_period"`
-	FetchedAt        string   `json:"fetched_at"`
-	Total            int      `json:"total"`
-	Depth            int      `json:"depth"`
-	Duplicates       int      `json:"duplicates"`
-	Skipped          int      `json:"skipped"`
-	Unchanged        int      `json:"unchanged"`
-	Counts           Counts   `json:"counts"`
-	Rules            Rules    `json:"rules"`
-	Absent           []Absent `json:"absent"`
-	Holes            []Hole   `json:"holes"`
-	Board            []Row    `json:"board"`
+	Watchlist        string    `json:"watchlist"`
+	Region           string    `json:"region"`
+	Revision         uint64    `json:"revision"`
+	PreviousRevision *uint64   `json:"previous_revision"`
+	Reading          string    `json:"reading"`
+	Writer           string    `json:"writer"`
+	Outcome          string    `json:"outcome"`
+	Reason           *string   `json:"reason"`
+	Period           *Period   `json:"period"`
+	PreviousPeriod   *Period   `json:"previous_period"`
+	FetchedAt        string    `json:"fetched_at"`
+	Total            int       `json:"total"`
+	Depth            int       `json:"depth"`
+	Duplicates       int       `json:"duplicates"`
+	Skipped          int       `json:"skipped"`
+	Unchanged        int       `json:"unchanged"`
+	Counts           Counts    `json:"counts"`
+	Rules            Rules     `json:"rules"`
+	Absent           []Absent  `json:"absent"`
+	Holes            []Hole    `json:"holes"`
+	Interim          []Interim `json:"interim"`
+	EventsDigest     string    `json:"events_digest"`
+	PreviousDigest   *string   `json:"previous_digest"`
+	Board            []Row     `json:"board"`
 }
 
 // Conditions of a status message.
