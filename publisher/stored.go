@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,13 +52,8 @@ func (s *stored) board() board {
 		return board{}
 	}
 	b := board{Revision: e.Data.Revision, Writer: e.Data.Writer, Lineage: 1}
-	// <watchlist>/<revision>[~<lineage>]/board
-	if parts := strings.Split(e.ID, "/"); len(parts) == 3 {
-		if _, l, ok := strings.Cut(parts[1], "~"); ok {
-			if n, err := strconv.Atoi(l); err == nil && n > 1 {
-				b.Lineage = n
-			}
-		}
+	if _, lineage, ok := event.ParseReadingID(e.ID); ok {
+		b.Lineage = lineage
 	}
 	return b
 }

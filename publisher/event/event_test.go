@@ -80,6 +80,20 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+func TestRevisionAndLineageAreReadFromAnID(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string][2]int{"w/42/board": {42, 1}, "w/42~2/moved/a%2Fb": {42, 2}, "w/7~13/board": {7, 13}} {
+		if r, l, ok := event.ParseReadingID(id); !ok || r != uint64(want[0]) || l != want[1] {
+			t.Errorf("%q: got %d, %d, %v", id, r, l, ok)
+		}
+	}
+	for _, id := range []string{"", "w", "w/42", "w/status/stale/2026-04-14T17:07:52.000Z", "w/42~x/board"} {
+		if r, _, ok := event.ParseReadingID(id); ok {
+			t.Errorf("%q: got %d", id, r)
+		}
+	}
+}
+
 func TestNicknamesAreCutOnAGrapheme(t *testing.T) {
 	t.Parallel()
 	family := "👨‍👩‍👧‍👦" // 25 bytes, one grapheme

@@ -144,3 +144,28 @@ func ReadingID(watchlist string, revision uint64, lineage int) string {
 	}
 	return id
 }
+
+// ParseReadingID reads revision and lineage of an id: 42 and 2 of
+// `us-beauty/42~2/moved/123`. It fails for ids of statuses.
+func ParseReadingID(id string) (revision uint64, lineage int, ok bool) {
+	_, rest, ok := strings.Cut(id, "/")
+	if !ok {
+		return 0, 0, false
+	}
+	reading, _, ok := strings.Cut(rest, "/")
+	if !ok {
+		return 0, 0, false
+	}
+	number, suffix, later := strings.Cut(reading, "~")
+	revision, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	lineage = 1
+	if later {
+		if lineage, err = strconv.Atoi(suffix); err != nil {
+			return 0, 0, false
+		}
+	}
+	return revision, lineage, true
+}

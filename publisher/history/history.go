@@ -10,8 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,33 +64,8 @@ func (m *Message) field(key string) string {
 
 // Revision is the revision that the message's id names. Statuses have none.
 func (m *Message) Revision() (uint64, bool) {
-	r, _, ok := ParseReadingID(m.ID())
+	r, _, ok := event.ParseReadingID(m.ID())
 	return r, ok
-}
-
-// ParseReadingID reads revision and lineage of an id: 42 and 2 of
-// `us-beauty/42~2/moved/123`. It fails for ids of statuses.
-func ParseReadingID(id string) (revision uint64, lineage int, ok bool) {
-	_, rest, ok := strings.Cut(id, "/")
-	if !ok {
-		return 0, 0, false
-	}
-	reading, _, ok := strings.Cut(rest, "/")
-	if !ok {
-		return 0, 0, false
-	}
-	number, suffix, later := strings.Cut(reading, "~")
-	revision, err := strconv.ParseUint(number, 10, 64)
-	if err != nil {
-		return 0, 0, false
-	}
-	lineage = 1
-	if later {
-		if lineage, err = strconv.Atoi(suffix); err != nil {
-			return 0, 0, false
-		}
-	}
-	return revision, lineage, true
 }
 
 // A Reader reads one stream. Its methods may be called by several goroutines.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,18 +83,11 @@ func (l lookup) head(ctx context.Context) (watcher.Loaded, error) {
 	if err != nil {
 		return watcher.Loaded{}, err
 	}
-	return watcher.Loaded{Tracked: tracked, Known: true, Version: 1, Revision: e.Data.Revision, Lineage: lineage(e.ID)}, nil
-}
-
-// lineage reads the 2 of `us-beauty/42~2/board`; there is none in a first one.
-func lineage(id string) int {
-	_, rest, _ := strings.Cut(id, "/")
-	reading, _, _ := strings.Cut(rest, "/")
-	_, text, _ := strings.Cut(reading, "~")
-	if n, err := strconv.Atoi(text); err == nil {
-		return n
+	_, lineage, ok := event.ParseReadingID(e.ID)
+	if !ok {
+		lineage = 1
 	}
-	return 1
+	return watcher.Loaded{Tracked: tracked, Known: true, Version: 1, Revision: e.Data.Revision, Lineage: lineage}, nil
 }
 
 // departed finds who of uids dropped out within the stream's memory.

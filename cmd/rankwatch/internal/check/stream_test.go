@@ -82,11 +82,3 @@ func TestAWatchlistThatTheStreamDoesNotHaveIsAFirstReading(t *testing.T) {
 		t.Errorf("got %+v, %v", k, err)
 	}
 }
-
-func TestLineageIsReadFromTheID(t *testing.T) {
-	for id, want := range map[string]int{"w/42/board": 1, "w/42~2/board": 2, "w/7~13/board": 13, "": 1} {
-		if got := lineage(id); got != want {
-			t.Errorf("%q: got %d, want %d", id, got, want)
-		}
-	}
-}
