@@ -139,3 +139,17 @@ func (r *Reader) Chains(ctx context.Context, watchlists ...string) ([]Chain, err
 	})
 	return out, err
 }
+
+// Watchlists lists the watchlists that the stream has a board or a status of, by
+// name; those of them that are named, if any are.
+func (r *Reader) Watchlists(ctx context.Context, names ...string) ([]string, error) {
+	chains, err := r.Chains(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, c := range chains {
+		out = append(out, c.Watchlist)
+	}
+	return unique(out), nil
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/replay"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/run"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/simulate"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/verify"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
 )
 
@@ -71,7 +72,7 @@ func newRoot(running *string) *cobra.Command {
 		},
 	}
 	for _, verb := range []*cobra.Command{
-		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(), replay.Command(), version.Command(),
+		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(), replay.Command(), verify.Command(), version.Command(),
 	} {
 		work := verb.RunE
 		verb.RunE = func(cmd *cobra.Command, args []string) error {

@@ -1,0 +1,205 @@
+// Package verify is the verb that proves that stored history is whole.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/publisher/history"
+	"github.com/rankwatch/rankwatch/watcher/recount"
+)
+
+const long = `Proves that the stored history is whole, of the watchlists NAME or of all:
+
+  - every event is computed again from the boards and must be what was published;
+  - folding the events over the first board must give every later one;
+  - revisions have no gaps, ids are there once, and each reading has all its events;
+  - what boards seal by their digests, the reading's events and the board before,
+    must not have changed by a byte.
+
+It prints a line for each watchlist. If anything is off it says what comes first,
+and where, and ends with exit code 1. It reads the stream as replay does, and
+disturbs no worker.`
+
+const examples = `  rankwatch verify
+  rankwatch verify us-beauty br-all`
+
+// Command returns the verb.
+func Command() *cobra.Command {
+	return &cobra.Command{
+		Use:     "verify [NAME...]",
+		Short:   "Prove that the stored history is whole",
+		Long:    long,
+		Example: examples,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return verify(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}
+
+func verify(ctx context.Context, names []string, out, errs io.Writer) (err error) {
+	s, err := settings.Load()
+	if err != nil {
+		return exit.AsUsage(err)
+	}
+	b, err := bus.Open(s, "verify")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
+	if err != nil {
+		return err
+	}
+	lists, err := r.Watchlists(ctx, names...)
+	if err != nil {
+		return err
+	}
+	a := newAudit(r)
+	for group := range slices.Chunk(lists, maxTracks) {
+		if err := a.check(ctx, group); err != nil {
+			return err
+		}
+	}
+	return a.report(out, errs, b.Where)
+}
+
+// maxTracks is how many watchlists are held in memory at once; more are checked
+// in several passes.
+const maxTracks = 256
+
+// An audit checks history and keeps the first fault of each watchlist.
+type audit struct {
+	reader *history.Reader
+	ledger *recount.Ledger
+	tracks map[string]*recount.Track
+	faults map[string]*recount.Fault
+	rows   []row
+	read   int
+}
+
+// row is what is reported of one watchlist.
+type row struct {
+	name string
+	sum  recount.Summary
+	open int // events that no board has named yet
+	bad  *recount.Fault
+}
+
+func newAudit(r *history.Reader) *audit { return &audit{reader: r} }
+
+func (a *audit) check(ctx context.Context, lists []string) error {
+	a.ledger = recount.NewLedger(recount.LedgerConfig{Prefix: a.reader.Prefix(), Expired: expired(a.reader.Retention())})
+	a.tracks, a.faults = make(map[string]*recount.Track), make(map[string]*recount.Fault)
+	if err := a.reader.Each(ctx, history.Query{Watchlists: lists}, nil, func(m *history.Message) error {
+		a.read++
+		a.take(m)
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, name := range lists {
+		w := row{name: name, bad: a.faults[name], open: len(a.ledger.Open(name))}
+		if t := a.tracks[name]; t != nil {
+			w.sum = t.Summary()
+		}
+		a.rows = append(a.rows, w)
+	}
+	return nil
+}
+
+func (a *audit) take(m *history.Message) {
+	reading, f := a.ledger.Take(recount.Message{Subject: m.Subject, Sequence: m.Sequence, Stored: m.Stored, Data: m.Data})
+	if reading != nil && a.faults[reading.Data.Watchlist] == nil {
+		t := a.tracks[reading.Data.Watchlist]
+		if t == nil {
+			t = recount.NewTrack()
+			a.tracks[reading.Data.Watchlist] = t
+		}
+		f = t.Next(reading)
+	}
+	if f != nil && a.faults[f.Watchlist] == nil {
+		a.faults[f.Watchlist] = f
+	}
+}
+
+// expired says which messages the server may have deleted for their age. What is
+// about to be deleted counts too, since reading takes its time.
+func expired(retention time.Duration) func(time.Time) bool {
+	if retention <= 0 {
+		return nil
+	}
+	slack := min(time.Minute, retention/10)
+	return func(stored time.Time) bool { return time.Since(stored) > retention-slack }
+}
+
+// report prints the table and returns what is off.
+func (a *audit) report(out, errs io.Writer, where string) error {
+	var faults []*recount.Fault
+	var readings, events int
+	for _, w := range a.rows {
+		readings, events = readings+w.sum.Readings, events+w.sum.Events
+		if w.bad != nil {
+			faults = append(faults, w.bad)
+		}
+	}
+	if err := printRows(out, a.rows); err != nil {
+		return err
+	}
+	if len(faults) == 0 {
+		_, err := fmt.Fprintf(out, "%d watchlists, %d readings, %d events: history adds up\n", len(a.rows), readings, events)
+		return err
+	}
+	slices.SortFunc(faults, func(x, y *recount.Fault) int { return int(x.Sequence) - int(y.Sequence) })
+	more := ""
+	if len(faults) > 1 {
+		more = fmt.Sprintf("\n%d more watchlists differ; their first differences:", len(faults)-1)
+		for _, f := range faults[1:] {
+			more += "\n  " + f.Error()
+		}
+	}
+	return fmt.Errorf("history does not add up: %w%s", faults[0], more)
+}
+
+func printRows(out io.Writer, rows []row) error {
+	width := len("WATCHLIST")
+	for _, w := range rows {
+		width = max(width, len(w.name))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-*s  %13s  %-20s  %8s  %8s  %s\n", width, "WATCHLIST", "REVISIONS", "SINCE", "READINGS", "EVENTS", "RESULT")
+	for _, w := range rows {
+		result := "ok"
+		switch {
+		case w.bad != nil:
+			result = "differs"
+		case w.sum.Readings == 0:
+			result = "no boards"
+		case w.sum.Begins != "":
+			result = "ok from there on: " + w.sum.Begins
+		}
+		if w.sum.Unnamed > 0 {
+			result += fmt.Sprintf("; %d events that no board names", w.sum.Unnamed)
+		}
+		if w.open > 0 {
+			result += fmt.Sprintf("; %d events whose board has not come", w.open)
+		}
+		revisions, since := "-", "-"
+		if w.sum.Readings > 0 {
+			revisions, since = fmt.Sprintf("%d..%d", w.sum.First, w.sum.Last), w.sum.Since.UTC().Format("2006-01-02T15:04:05Z")
+		}
+		fmt.Fprintf(&b, "%-*s  %13s  %-20s  %8d  %8d  %s\n", width, w.name, revisions, since, w.sum.Readings, w.sum.Events, result)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
