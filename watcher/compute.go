@@ -11,6 +11,7 @@ import (
 	"github.com/rankwatch/rankwatch/diff"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+	"github.com/rankwatch/rankwatch/watcher/recount"
 )
 
 // Outcomes of an attempt at a reading, besides the board's own baseline and
@@ -387,7 +388,7 @@ func (s *step) events() ([]event.Message, []Departure, event.Counts, error) {
 	of := s.origin()
 	for n := range s.result.Changes {
 		c := &s.result.Changes[n]
-		kind, data, err := s.change(c)
+		data, err := s.change(c)
 		if err != nil {
 			return nil, nil, counts, err
 		}
@@ -406,7 +407,7 @@ func (s *step) events() ([]event.Message, []Departure, event.Counts, error) {
 				UID: c.UID, At: s.scan.At, FirstSeen: time.UnixMilli(was.FirstSeen), PeakRank: int(was.Peak),
 			})
 		}
-		m, err := of.Change(kind, s.id, s.scan.At, data)
+		m, err := of.Change(recount.KindOf(c.Kind), s.id, s.scan.At, data)
 		if err != nil {
 			return nil, nil, counts, err
 		}
@@ -415,42 +416,26 @@ func (s *step) events() ([]event.Message, []Departure, event.Counts, error) {
 	return out, gone, counts, nil
 }
 
-func (s *step) change(c *diff.Change) (event.Kind, *event.Change, error) {
+func (s *step) change(c *diff.Change) (*event.Change, error) {
 	d := &event.Change{
 		Watchlist: s.watchlist.Name, Region: s.watchlist.Region(), Revision: s.revision, Reading: s.reading,
 		Period: period(s.scan.Period), PreviousPeriod: s.previous, Edge: c.Edge,
 	}
 	item, err := s.item(c)
 	if err != nil {
-		return "", nil, fmt.Errorf("profile of %q: %w", c.UID, err)
+		return nil, fmt.Errorf("profile of %q: %w", c.UID, err)
 	}
 	d.Creator, d.Metrics = details(&item)
-	if c.Before.Rank > 0 {
-		d.Before = place(c.Before)
-	}
-	if c.After.Rank > 0 {
-		d.After = place(c.After)
-	}
+	d.Before, d.After = recount.PlaceOf(c.Before), recount.PlaceOf(c.After)
 	if d.Before != nil && d.After != nil {
 		places, index := d.Before.Rank-d.After.Rank, d.After.PotentialIndex-d.Before.PotentialIndex
 		d.Places, d.IndexChange = &places, &index
 		if c.CauseKnown {
-			d.Cause = &event.Cause{
-				Passed: int(c.Cause.Passed), PassedBy: int(c.Cause.PassedBy),
-				EnteredAbove: int(c.Cause.EnteredAbove), DroppedAbove: int(c.Cause.DroppedAbove),
-			}
+			d.Cause = recount.CauseOf(c.Cause)
 		}
 	}
 	d.History = s.past(c)
-	return kindOf(c.Kind), d, nil
-}
-
-func kindOf(k diff.Kind) event.Kind {
-	return [...]event.Kind{diff.Dropped: event.Dropped, diff.Entered: event.Entered, diff.Moved: event.Moved, diff.Indexed: event.Index}[k]
-}
-
-func place(p diff.Place) *event.Place {
-	return &event.Place{Rank: int(p.Rank), Position: int(p.Position), PotentialIndex: p.Index}
+	return d, nil
 }
 
 // item is the creator as the scan has it, or as it was last seen.

@@ -1,6 +1,7 @@
 package recount
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"time"
@@ -36,7 +37,7 @@ func (r *Reading) complete(*Reading) *Fault {
 		return r.fault("event %d of %d is missing", len(r.Events)+1, want)
 	}
 	if counts != s.Counts {
-		return r.fault("counts are %+v, the events %+v", s.Counts, counts)
+		return r.fault("counts are %s, the events' %s", text(s.Counts), text(counts))
 	}
 	return nil
 }
@@ -67,13 +68,13 @@ func (t *Track) events(r *Reading, res diff.Result) *Fault {
 		switch {
 		case i >= len(r.Events):
 			c := &res.Changes[i]
-			return r.fault("the boards give `%s` of %s, and it was not published", kindOf(c.Kind), c.UID)
+			return r.fault("the boards give `%s` of %s, and it was not published", KindOf(c.Kind), c.UID)
 		case i >= len(res.Changes):
 			return r.Events[i].fault("the boards give no such event")
 		}
 		e, c := &r.Events[i], &res.Changes[i]
-		if e.Kind != kindOf(c.Kind) || e.Data.Creator.UID != c.UID {
-			return e.fault("the boards give `%s` of %s in its place", kindOf(c.Kind), c.UID)
+		if e.Kind != KindOf(c.Kind) || e.Data.Creator.UID != c.UID {
+			return e.fault("the boards give `%s` of %s in its place", KindOf(c.Kind), c.UID)
 		}
 		if what := t.change(e, c); what != "" {
 			return e.fault("%s", what)
@@ -92,7 +93,7 @@ func (t *Track) events(r *Reading, res diff.Result) *Fault {
 // change compares the two ends, and what lies between them.
 func (t *Track) change(e *Event, c *diff.Change) string {
 	d := &e.Data
-	before, after := place(c.Before), place(c.After)
+	before, after := PlaceOf(c.Before), PlaceOf(c.After)
 	unsure := t.unsure.uids[c.UID]
 	if unsure && before != nil && d.Before != nil {
 		before.Position = d.Before.Position
@@ -104,10 +105,7 @@ func (t *Track) change(e *Event, c *diff.Change) string {
 		p, x := before.Rank-after.Rank, after.PotentialIndex-before.PotentialIndex
 		places, index = &p, &x
 		if c.CauseKnown {
-			cause = &event.Cause{
-				Passed: int(c.Cause.Passed), PassedBy: int(c.Cause.PassedBy),
-				EnteredAbove: int(c.Cause.EnteredAbove), DroppedAbove: int(c.Cause.DroppedAbove),
-			}
+			cause = CauseOf(c.Cause)
 		}
 	}
 	switch {
@@ -122,16 +120,18 @@ func (t *Track) change(e *Event, c *diff.Change) string {
 	case unsure && t.unsure.rank && d.Cause != nil && places != nil && d.Cause.Passed+d.Cause.DroppedAbove-d.Cause.PassedBy-d.Cause.EnteredAbove != *places:
 		return "the cause does not add up to places"
 	case !(unsure && t.unsure.rank) && !reflect.DeepEqual(d.Cause, cause):
-		return fmt.Sprintf("cause is %+v, recomputed %+v", d.Cause, cause)
+		return fmt.Sprintf("cause is %s, recomputed %s", text(d.Cause), text(cause))
 	}
 	return ""
 }
 
-func text(p *event.Place) string {
-	if p == nil {
-		return "null"
+// text writes a part of a message as the message does.
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
 	}
-	return fmt.Sprintf("rank %d, position %d, index %d", p.Rank, p.Position, p.PotentialIndex)
+	return string(b)
 }
 
 // who compares the names with those of the board's row.
@@ -212,7 +212,7 @@ func (t *Track) rows(r *Reading) *Fault {
 		}
 		want := event.Absent{UID: row.UID, Rank: int(row.Reported.Rank), PotentialIndex: row.Reported.Index, Misses: int(row.Misses), Unseen: int(row.Unseen)}
 		if *a != want {
-			return r.fault("absent is %+v, recomputed %+v", *a, want)
+			return r.fault("absent is %s, recomputed %s", text(a), text(want))
 		}
 	}
 	if n < len(s.Absent) {

@@ -161,3 +161,12 @@ func (p *page) board(prefix string, s event.Subject, m Message) (*Reading, *Faul
 	p.events = nil
 	return r, nil
 }
+
+// ReadBoard decodes a board message by itself, without its events.
+func ReadBoard(prefix string, m Message) (*Reading, *Fault) {
+	s, err := event.ParseSubject(prefix, m.Subject)
+	if err != nil {
+		return nil, &Fault{Watchlist: "?", Sequence: m.Sequence, What: err.Error()}
+	}
+	return new(page).board(prefix, s, m)
+}

@@ -154,13 +154,22 @@ func (r *Reading) Rules() (diff.Rules, error) {
 	return out, nil
 }
 
-func kindOf(k diff.Kind) event.Kind {
+// KindOf is the message kind of a change.
+func KindOf(k diff.Kind) event.Kind {
 	return [...]event.Kind{diff.Dropped: event.Dropped, diff.Entered: event.Entered, diff.Moved: event.Moved, diff.Indexed: event.Index}[k]
 }
 
-func place(p diff.Place) *event.Place {
+// PlaceOf writes a place as messages do: nil for none.
+func PlaceOf(p diff.Place) *event.Place {
 	if p.Rank == 0 {
 		return nil
 	}
 	return &event.Place{Rank: int(p.Rank), Position: int(p.Position), PotentialIndex: p.Index}
+}
+
+// CauseOf writes a cause as messages do.
+func CauseOf(c diff.Cause) *event.Cause {
+	return &event.Cause{
+		Passed: int(c.Passed), PassedBy: int(c.PassedBy), EnteredAbove: int(c.EnteredAbove), DroppedAbove: int(c.DroppedAbove),
+	}
 }

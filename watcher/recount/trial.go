@@ -146,7 +146,7 @@ func (t *Trial) told(r *Reading, changes []diff.Change) []Told {
 	}
 	out := make([]Told, len(changes))
 	for i, c := range changes {
-		out[i] = Told{Kind: kindOf(c.Kind), UID: c.UID, Name: names[c.UID], Before: place(c.Before), After: place(c.After)}
+		out[i] = Told{Kind: KindOf(c.Kind), UID: c.UID, Name: names[c.UID], Before: PlaceOf(c.Before), After: PlaceOf(c.After)}
 	}
 	return out
 }

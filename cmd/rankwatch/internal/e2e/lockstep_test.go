@@ -31,7 +31,8 @@ type plan struct {
 // shortLists is how many lists of a plan are shown under the race detector.
 const shortLists = 3
 
-// lockstep runs a worker with an embedded server over all plans at once.
+// lockstep runs a worker with an embedded server over all plans at once. Then
+// its history is read: from the running worker, and from the data dir at rest.
 func lockstep(t *testing.T, plans []plan) {
 	t.Helper()
 	source := newAPI(t)
@@ -75,7 +76,15 @@ func lockstep(t *testing.T, plans []plan) {
 		}
 	}
 	o.agree(t)
+	s.proven(t, "live", o.stored)
+	for i, w := range watches {
+		if plain := defaultRules(plans[i].rules.top); plans[i].rules == plain && !plans[i].twice {
+			s.net(t, w)
+		}
+	}
 	worker.stop(t)
+	s.proven(t, "at rest", o.stored)
+	s.tampered(t, o.stored)
 }
 
 // Real rankings, one day per reading, ids with / and . in them; read whole and
