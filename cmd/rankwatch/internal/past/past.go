@@ -134,11 +134,14 @@ func distance(a, b string) int {
 // if something that the query asks for is past the retention.
 func Begins(ctx context.Context, r *history.Reader, q history.Query) ([]string, error) {
 	if len(q.Watchlists) == 0 {
-		first := r.Stream().State
-		if first.FirstSeq <= 1 || first.Msgs == 0 || !reaches(q.Since, first.FirstTime) {
+		first, err := r.First(ctx)
+		if errors.Is(err, history.ErrNotFound) || err == nil && (history.Whole(first) || !reaches(q.Since, first.Time())) {
 			return nil, nil
 		}
-		return []string{fmt.Sprintf("history begins at %s; what came before is past the retention", stamp(first.FirstTime))}, nil
+		if err != nil {
+			return nil, err
+		}
+		return []string{fmt.Sprintf("history begins at %s; what came before is past the retention", stamp(first.Time()))}, nil
 	}
 	var lines []string
 	for _, w := range q.Watchlists {

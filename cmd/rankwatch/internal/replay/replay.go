@@ -3,7 +3,6 @@
 package replay
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +15,10 @@ import (
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/pipe"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/when"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
@@ -118,14 +120,40 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
+	r, err := past.Open(ctx, b.Conn, s)
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(out, 1<<20)
+	p := newPrinter(o.output, target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names})
+	return pipe.Quiet(func() error { return messages(ctx, r, q, p, errs) })
+}
+
+// messages prints what the query selects. An interruption ends it after a whole
+// message and is no error.
+func messages(ctx context.Context, r *history.Reader, q history.Query, p printer, errs io.Writer) error {
+	if past.Empty(r) {
+		_, err := fmt.Fprintln(errs, past.Nothing(r))
+		return errors.Join(err, p.close())
+	}
+	if err := past.Check(ctx, r, q.Watchlists...); err != nil {
+		return err
+	}
+	notes, err := past.Begins(ctx, r, q)
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintln(errs, n); err != nil {
+			return err
+		}
+	}
+	read := 0
 	err = r.Each(ctx, q, nil, func(m *history.Message) error {
-		w.Write(m.Data)
-		return w.WriteByte('\n')
+		read++
+		return p.print(m)
 	})
-	return errors.Join(err, w.Flush())
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		_, err = fmt.Fprintf(errs, "interrupted after %d messages\n", read)
+	}
+	return errors.Join(err, p.close())
 }

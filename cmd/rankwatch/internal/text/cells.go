@@ -3,6 +3,7 @@ package text
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
 )
@@ -54,4 +55,16 @@ func Cut(s string, width int) string {
 		end, cells = end+len(g), cells+w
 	}
 	return s[:end]
+}
+
+// Cell is s as a spreadsheet may show it: printable, and with a leading quote
+// if the spreadsheet could take it for a formula and run it. Names come from
+// outside.
+func Cell(s string) string {
+	s = Printable(s)
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " "))
+	if strings.ContainsRune("=+-@＝＋－＠", first) {
+		return "'" + s
+	}
+	return s
 }
