@@ -102,8 +102,17 @@ func (r *Reader) Stream() *jetstream.StreamInfo { return r.stream.CachedInfo() }
 // Prefix is the subject prefix of the messages.
 func (r *Reader) Prefix() string { return r.prefix }
 
-// Retention is how old events get, 0 for no limit.
-func (r *Reader) Retention() time.Duration { return r.Stream().Config.MaxAge }
+// Expired says of the time at which a message was stored whether messages of
+// then may have been deleted for their age. Those that are about to be count
+// too, since reading takes its time. It is nil for a stream that keeps all.
+func (r *Reader) Expired() func(stored time.Time) bool {
+	age := r.Stream().Config.MaxAge
+	if age <= 0 {
+		return nil
+	}
+	age -= min(time.Minute, age/10)
+	return func(stored time.Time) bool { return time.Since(stored) > age }
+}
 
 // A Chain is where one of a watchlist's chains ends: the subject and sequence of
 // its last message.

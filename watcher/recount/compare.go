@@ -31,7 +31,7 @@ func (r *Reading) complete(*Reading) *Fault {
 		if f := r.shared(e); f != nil {
 			return f
 		}
-		count(&counts, e.Kind)
+		Count(&counts, e.Kind)
 	}
 	if len(r.Events) < want {
 		return r.fault("event %d of %d is missing", len(r.Events)+1, want)

@@ -161,7 +161,7 @@ func compare(r *Reading, trial []Told) Verdict {
 	mine := make(map[key]*Told, len(trial))
 	for i := range trial {
 		mine[key{trial[i].Kind, trial[i].UID}] = &trial[i]
-		count(&v.Trial, trial[i].Kind)
+		Count(&v.Trial, trial[i].Kind)
 	}
 	for i := range r.Events {
 		e := &r.Events[i]
@@ -197,7 +197,8 @@ func samePlace(a, b *event.Place) bool {
 	return a.Rank == b.Rank && a.PotentialIndex == b.PotentialIndex
 }
 
-func count(c *event.Counts, k event.Kind) {
+// Count adds one event of a kind.
+func Count(c *event.Counts, k event.Kind) {
 	switch k {
 	case event.Entered:
 		c.Entered++

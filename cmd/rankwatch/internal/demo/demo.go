@@ -15,10 +15,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss/simulator"
@@ -105,7 +105,7 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return errors.Join(err, w.Close(), ln.Close())
 	}
 	defer s.close()
-	show := &show{out: out, style: styleOf(out), fold: newFold(prefix), bus: w.URL(), readings: readings, began: began}
+	show := &show{out: out, look: look{text.StyleOf(out)}, fold: newFold(prefix), bus: w.URL(), readings: readings, began: began}
 	show.intro(source)
 
 	// The API goes last: a reading under way at the end is not to fail.
@@ -156,18 +156,4 @@ func freeOr(ctx context.Context, address string) string {
 		return "127.0.0.1:0"
 	}
 	return address
-}
-
-// styleOf is fancy on a terminal, without colors if NO_COLOR is set, and plain
-// elsewhere.
-func styleOf(out io.Writer) style {
-	f, ok := out.(*os.File)
-	if !ok || !worker.IsTerminal(out) {
-		return style{}
-	}
-	s := style{unicode: true, color: os.Getenv("NO_COLOR") == ""}
-	if width, _, err := term.GetSize(int(f.Fd())); err == nil {
-		s.width = width
-	}
-	return s
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
@@ -11,7 +12,7 @@ import (
 // events. It proves, reading by reading, that the events add up to the board.
 type fold struct {
 	prefix  string
-	open    map[string][]change
+	open    map[string][]text.Change
 	members map[string]map[string]event.Place
 	counts  event.Counts
 	reads   int
@@ -19,13 +20,13 @@ type fold struct {
 }
 
 func newFold(prefix string) *fold {
-	return &fold{prefix: prefix, open: map[string][]change{}, members: map[string]map[string]event.Place{}}
+	return &fold{prefix: prefix, open: map[string][]text.Change{}, members: map[string]map[string]event.Place{}}
 }
 
 // A closed reading, or a status, is what a message may bring to light.
 type seen struct {
 	board   *event.Snapshot
-	changes []change
+	changes []text.Change
 	status  *event.Condition
 }
 
@@ -53,13 +54,13 @@ func (f *fold) take(subject string, data []byte) (*seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.open[s.Watchlist] = append(f.open[s.Watchlist], change{kind: s.Kind, Change: e.Data})
+	f.open[s.Watchlist] = append(f.open[s.Watchlist], text.Change{Kind: s.Kind, Change: e.Data})
 	return nil, nil
 }
 
 // close folds a reading's events over the members and holds the result against
 // the board.
-func (f *fold) close(b *event.Snapshot, changes []change) {
+func (f *fold) close(b *event.Snapshot, changes []text.Change) {
 	f.reads++
 	f.counts.Entered += b.Counts.Entered
 	f.counts.Moved += b.Counts.Moved
@@ -77,7 +78,7 @@ func (f *fold) close(b *event.Snapshot, changes []change) {
 		return
 	}
 	for _, c := range changes {
-		if c.kind == event.Dropped {
+		if c.Kind == event.Dropped {
 			delete(held, c.Creator.UID)
 			continue
 		}

@@ -4,17 +4,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
 var origin = event.Origin{Prefix: "p", Region: "US", Watchlist: "w"}
 
 // feed hands the fold one reading: its events, then a board with the members.
-func feed(t *testing.T, f *fold, revision uint64, outcome string, members map[string]event.Place, changes ...change) *seen {
+func feed(t *testing.T, f *fold, revision uint64, outcome string, members map[string]event.Place, changes ...text.Change) *seen {
 	t.Helper()
 	id := event.ReadingID("w", revision, 1)
 	for i := range changes {
-		m, err := origin.Change(changes[i].kind, id, time.Unix(0, 0), &changes[i].Change)
+		m, err := origin.Change(changes[i].Kind, id, time.Unix(0, 0), &changes[i].Change)
 		if err != nil {
 			t.Fatal(err)
 		}

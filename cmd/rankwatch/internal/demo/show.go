@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher"
 )
@@ -57,7 +58,7 @@ func (s *subscription) close() { s.nc.Close() }
 // A show prints what it hears.
 type show struct {
 	out      io.Writer
-	style    style
+	look     look
 	fold     *fold
 	bus      string
 	readings *readings
@@ -125,13 +126,13 @@ func (s *show) take(m *nats.Msg) error {
 		return err
 	}
 	if got.status != nil {
-		s.printf("%s%sstatus %s (%s) %s\n\n", got.status.Watchlist, s.style.sep(), got.status.Status, got.status.Reason, printable(got.status.Detail))
+		s.printf("%s%sstatus %s (%s) %s\n\n", got.status.Watchlist, s.look.Sep(), got.status.Status, got.status.Reason, text.Printable(got.status.Detail))
 		return s.err
 	}
 	if len(got.changes) > 0 {
 		s.someone = got.changes[0].Creator
 	}
-	s.printf("%s\n", s.style.reading(got.board, got.changes))
+	s.printf("%s\n", s.look.reading(got.board, got.changes))
 	return s.err
 }
 
@@ -140,7 +141,7 @@ func (s *show) hint() {
 	hints := []string{
 		fmt.Sprintf("only new entrants, of all boards:\n    nats sub '%s.*.*.entered.*' -s %s", prefix, s.bus),
 		fmt.Sprintf("one market:\n    nats sub '%s.US.>' -s %s", prefix, s.bus),
-		fmt.Sprintf("one creator on every board, %s:\n    nats sub '%s.*.*.*.%s' -s %s", name(s.someone), prefix, event.EscapeUID(s.someone.UID), s.bus),
+		fmt.Sprintf("one creator on every board, %s:\n    nats sub '%s.*.*.*.%s' -s %s", text.Name(s.someone), prefix, event.EscapeUID(s.someone.UID), s.bus),
 		fmt.Sprintf("what was published before you came:\n    nats sub --stream RANKWATCH --all '%s.>' -s %s", prefix, s.bus),
 		"what your own boards would cost a day, and whether the file is right:\n    rankwatch plan deploy/watchlists.yaml --price 0.14\n    rankwatch check deploy/watchlists.yaml",
 		"the real thing, with your token:\n    RANKWATCH_FASTMOSS_TOKEN_FILE=token RANKWATCH_WATCHLISTS=deploy/watchlists.yaml rankwatch run",
@@ -148,7 +149,7 @@ func (s *show) hint() {
 	if s.someone.UID == "" && s.hints%len(hints) == 2 {
 		s.hints++
 	}
-	s.printf("%s\n\n", s.style.paint(faint, "  Try "+hints[s.hints%len(hints)]))
+	s.printf("%s\n\n", s.look.Paint(text.Faint, "  Try "+hints[s.hints%len(hints)]))
 	s.hints++
 }
 

@@ -47,11 +47,18 @@ type span struct{ from, to *recount.Reading }
 
 // net prints, for each watchlist, the one difference between the boards at both
 // ends of the range.
-func (v *view) net(ctx context.Context, lists []string) error {
+func (v *view) net(ctx context.Context) error {
+	lists, err := v.reader.Watchlists(ctx, v.query.Watchlists...)
+	if err != nil {
+		return err
+	}
+	p := newNetPrinter(v.format, v.target)
 	for _, name := range lists {
 		s, err := v.span(ctx, name)
 		if errors.Is(err, history.ErrNotFound) {
-			fmt.Fprintf(v.errs, "%s: no board in this range\n", name)
+			if _, err := fmt.Fprintf(v.errs, "%s: no board in this range\n", name); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
@@ -61,11 +68,11 @@ func (v *view) net(ctx context.Context, lists []string) error {
 			return len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, c.Kind) ||
 				len(v.query.UIDs) > 0 && !slices.Contains(v.query.UIDs, c.Creator.UID)
 		})
-		if err := v.printNet(s, changes); err != nil {
+		if err := p.print(s, changes); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.close()
 }
 
 // span finds the ends: the boards as they were at Since and Until, or of the
@@ -155,4 +162,3 @@ func (s span) changes() []netChange {
 func endOf(r *recount.Reading) end {
 	return end{Revision: r.Data.Revision, Time: r.Time, Period: r.Data.Period}
 }
-

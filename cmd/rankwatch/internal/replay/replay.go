@@ -3,7 +3,6 @@
 package replay
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +15,15 @@ import (
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/pipe"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/when"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
+	"github.com/rankwatch/rankwatch/watcher"
 )
 
 const long = `Prints what was published, oldest first, the same each time: of the watchlists
@@ -28,12 +32,28 @@ one through the running worker's listener, or from RANKWATCH_DATA_DIR while no
 worker runs. It disturbs no worker.
 
 T is ` + when.Form + `.
-Times are those of the readings, as in the messages' time. Both ends count.`
+Times are those of the readings, as in the messages' time. Both ends count.
+
+With --net it prints, for each watchlist, the one difference between its boards at
+both ends of the range: as they were at --since and --until, or those of the first
+and last revision; without a bound, where history begins and ends.
+
+With --rules it reads the stored boards again under the rules that FILE, a
+watchlist file, has for them, and tells what would have been published, beside
+what was: counts per kind, and each event that only one of the two has. top,
+margin, ties, rules, rollover and baseline count; readings that the guard held back
+are not stored.`
 
 const examples = `  rankwatch replay --since 7d
   rankwatch replay us-beauty --since 2026-11-01 --until 36h --kind entered,dropped
   rankwatch replay us-beauty --from-revision 40 --uid 6787580688797713413
-  rankwatch replay -o json > history.jsonl`
+  rankwatch replay -o json > history.jsonl
+
+  # what the last week came to, in one step
+  rankwatch replay us-beauty --net --since 7d
+
+  # would fewer messages do? Edit a copy and try it before living with it
+  rankwatch replay --rules watchlists.new.yaml`
 
 type options struct {
 	names        []string
@@ -41,6 +61,8 @@ type options struct {
 	from, to     uint64
 	kinds, uids  []string
 	output       string
+	net          bool
+	rules        string // path of a watchlist file
 }
 
 // Command returns the verb.
@@ -64,6 +86,8 @@ func Command() *cobra.Command {
 	f.StringSliceVar(&o.kinds, "kind", nil, "only these kinds: "+strings.Join(kindNames, ", "))
 	f.StringSliceVar(&o.uids, "uid", nil, "only changes of these creators")
 	f.StringVarP(&o.output, "output", "o", "table", "table, json (the stored messages, one a line) or csv")
+	f.BoolVar(&o.net, "net", false, "one net difference between both ends instead of the steps")
+	f.StringVar(&o.rules, "rules", "", "what the rules of this watchlist `FILE` would have told, beside what was published")
 	return cmd
 }
 
@@ -104,13 +128,33 @@ func (o *options) query(now time.Time) (history.Query, error) {
 	if !slices.Contains([]string{"table", "json", "csv"}, o.output) {
 		all = append(all, fmt.Errorf("-o %s: allowed are table, json and csv", o.output))
 	}
-	return q, errors.Join(all...)
+	return q, errors.Join(append(all, o.modes()...)...)
+}
+
+// modes finds options that do not go together.
+func (o *options) modes() []error {
+	var all []error
+	if o.net && o.rules != "" {
+		all = append(all, errors.New("--net and --rules: choose one"))
+	}
+	if o.rules != "" && len(o.uids) > 0 {
+		all = append(all, errors.New("--rules and --uid: rules are about whole boards, leave --uid out"))
+	}
+	if (o.net || o.rules != "") && slices.ContainsFunc(o.kinds, func(k string) bool { return k == "board" || k == "status" }) {
+		all = append(all, errors.New("--kind: with --net and --rules only entered, moved, dropped and index"))
+	}
+	return all
 }
 
 func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	s, serr := settings.Load()
 	q, qerr := o.query(time.Now())
-	if err := errors.Join(serr, qerr); err != nil {
+	var file []watcher.Watchlist
+	var ferr error
+	if o.rules != "" {
+		file, _, ferr = worker.ReadWatchlists(o.rules)
+	}
+	if err := errors.Join(serr, qerr, ferr); err != nil {
 		return exit.AsUsage(err)
 	}
 	b, err := bus.Open(s, "replay")
@@ -118,14 +162,66 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
+	r, err := past.Open(ctx, b.Conn, s)
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(out, 1<<20)
-	err = r.Each(ctx, q, nil, func(m *history.Message) error {
-		w.Write(m.Data)
-		return w.WriteByte('\n')
+	v := &view{reader: r, query: q, format: o.output, target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names}, errs: errs}
+	return pipe.Quiet(func() error { return v.show(ctx, o, file) })
+}
+
+// A view is a range of history and where it is printed.
+type view struct {
+	reader *history.Reader
+	query  history.Query
+	format string
+	target
+	errs io.Writer
+}
+
+// show prints what the options ask for.
+func (v *view) show(ctx context.Context, o options, file []watcher.Watchlist) error {
+	if past.Empty(v.reader) {
+		_, err := fmt.Fprintln(v.errs, past.Nothing(v.reader))
+		return errors.Join(err, newPrinter(v.format, v.target).close())
+	}
+	if err := past.Check(ctx, v.reader, v.query.Watchlists...); err != nil {
+		return err
+	}
+	notes, err := past.Begins(ctx, v.reader, v.query)
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintln(v.errs, n); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.net:
+		return v.net(ctx)
+	case o.rules != "":
+		return v.backtest(ctx, file)
+	}
+	return v.messages(ctx)
+}
+
+// messages prints what the query selects.
+func (v *view) messages(ctx context.Context) error {
+	p := newPrinter(v.format, v.target)
+	return errors.Join(v.each(ctx, v.query, p.print), p.close())
+}
+
+// each goes over messages. An interruption ends it after a whole one and is no
+// error.
+func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Message) error) error {
+	read := 0
+	err := v.reader.Each(ctx, q, nil, func(m *history.Message) error {
+		read++
+		return fn(m)
 	})
-	return errors.Join(err, w.Flush())
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		_, err = fmt.Fprintf(v.errs, "interrupted after %d messages\n", read)
+	}
+	return err
 }

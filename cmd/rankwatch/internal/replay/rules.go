@@ -16,24 +16,24 @@ import (
 // A backtest is what a watchlist's stored boards tell under the rules of a
 // file, beside what was published.
 type backtest struct {
-	Watchlist        string       `json:"watchlist"`
-	Region           string       `json:"region"`
-	Readings         int          `json:"readings"`
-	From             *end         `json:"from"` // the first reading compared; null if there is none
-	To               *end         `json:"to"`
-	Published        event.Counts `json:"published"`
-	Rules            event.Counts `json:"rules"`
-	OnlyPublished    event.Counts `json:"only_published"`
-	OnlyRules        event.Counts `json:"only_rules"`
-	ToldOtherwise    event.Counts `json:"told_otherwise"`
-	differences      []difference
-	trial            *recount.Trial
-	depth, want, top int
+	Watchlist     string       `json:"watchlist"`
+	Region        string       `json:"region"`
+	Readings      int          `json:"readings"`
+	From          *end         `json:"from"` // the first reading compared; null if there is none
+	To            *end         `json:"to"`
+	Published     event.Counts `json:"published"`
+	Rules         event.Counts `json:"rules"`
+	OnlyPublished event.Counts `json:"only_published"`
+	OnlyRules     event.Counts `json:"only_rules"`
+	ToldOtherwise event.Counts `json:"told_otherwise"`
+
+	trial       *recount.Trial
+	depth, want int // places read, and those that the file watches
 }
 
 // A difference is an event that only one of the two tells, or both but from or
-// to another place; Only is published, rules or neither of them. Before and
-// After are the rules' in the last case.
+// to another place; Only is published, rules or otherwise. Before and After are
+// the rules' in the last case.
 type difference struct {
 	Watchlist string       `json:"watchlist"`
 	Revision  uint64       `json:"revision"`
@@ -49,7 +49,7 @@ type difference struct {
 const (
 	onlyPublished = "published"
 	onlyRules     = "rules"
-	bothOtherwise = "both, otherwise"
+	bothOtherwise = "otherwise"
 )
 
 // maxTrials is how many watchlists are held in memory at once; more are tried in
@@ -58,7 +58,11 @@ const maxTrials = 256
 
 // backtest reads the stored boards of the watchlists again under the rules that
 // the file has for them.
-func (v *view) backtest(ctx context.Context, lists []string, file []watcher.Watchlist) error {
+func (v *view) backtest(ctx context.Context, file []watcher.Watchlist) error {
+	lists, err := v.reader.Watchlists(ctx, v.query.Watchlists...)
+	if err != nil {
+		return err
+	}
 	var known []watcher.Watchlist
 	for _, name := range lists {
 		i := slices.IndexFunc(file, func(w watcher.Watchlist) bool { return w.Name == name })
@@ -68,29 +72,32 @@ func (v *view) backtest(ctx context.Context, lists []string, file []watcher.Watc
 		case slices.Contains(v.query.Watchlists, name):
 			return exit.AsUsage(fmt.Errorf("--rules: the file has no watchlist %s", name))
 		default:
-			fmt.Fprintf(v.errs, "%s: not in the file of --rules, left out\n", name)
+			if _, err := fmt.Fprintf(v.errs, "%s: not in the file of --rules, left out\n", name); err != nil {
+				return err
+			}
 		}
 	}
 	if len(known) == 0 {
 		return exit.AsUsage(errors.New("--rules: the file has none of the watchlists that the stream has"))
 	}
+	p := newRulesPrinter(v.format, v.target)
 	for group := range slices.Chunk(known, maxTrials) {
-		if err := v.try(ctx, group); err != nil {
+		if err := v.try(ctx, group, p); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.close()
 }
 
 // try reads all history of some watchlists, since a rule may look back further
 // than the range, and compares what lies within the range.
-func (v *view) try(ctx context.Context, group []watcher.Watchlist) error {
+func (v *view) try(ctx context.Context, group []watcher.Watchlist, p rulesPrinter) error {
 	tests := make(map[string]*backtest, len(group))
 	var names []string
 	for _, w := range group {
 		names = append(names, w.Name)
 		tests[w.Name] = &backtest{
-			Watchlist: w.Name, Region: w.Region(), want: w.Top + w.Margin, top: w.Top,
+			Watchlist: w.Name, Region: w.Region(), want: w.Top + w.Margin,
 			trial: recount.NewTrial(recount.TrialConfig{Rules: w.Rules, Reset: w.Rollover == watcher.RolloverReset, Announce: w.Announce}),
 		}
 	}
@@ -107,7 +114,7 @@ func (v *view) try(ctx context.Context, group []watcher.Watchlist) error {
 		if r == nil {
 			return nil
 		}
-		return v.add(tests[r.Data.Watchlist], r)
+		return v.add(tests[r.Data.Watchlist], r, p)
 	})
 	if err != nil {
 		return err
@@ -115,9 +122,11 @@ func (v *view) try(ctx context.Context, group []watcher.Watchlist) error {
 	for _, w := range group {
 		t := tests[w.Name]
 		if t.want > t.depth && t.Readings > 0 {
-			fmt.Fprintf(v.errs, "%s: the file watches %d places, and %d were read: who stands below is not in the stored boards\n", w.Name, t.want, t.depth)
+			if _, err := fmt.Fprintf(v.errs, "%s: the file watches %d places, and %d were read: who stands below is not in the stored boards\n", w.Name, t.want, t.depth); err != nil {
+				return err
+			}
 		}
-		if err := v.printBacktest(t); err != nil {
+		if err := p.sum(t); err != nil {
 			return err
 		}
 	}
@@ -125,7 +134,7 @@ func (v *view) try(ctx context.Context, group []watcher.Watchlist) error {
 }
 
 // add tries one reading.
-func (v *view) add(t *backtest, r *recount.Reading) error {
+func (v *view) add(t *backtest, r *recount.Reading, p rulesPrinter) error {
 	if r.Data.Region != t.Region {
 		return exit.AsUsage(fmt.Errorf("--rules: the file's %s is of region %s, its stored boards are of %s: another list cannot be told from them", t.Watchlist, t.Region, r.Data.Region))
 	}
@@ -155,10 +164,13 @@ func (v *view) add(t *backtest, r *recount.Reading) error {
 			if len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, told.Kind) {
 				continue
 			}
-			t.differences = append(t.differences, difference{
+			err := p.difference(&difference{
 				Watchlist: t.Watchlist, Revision: r.Data.Revision, Time: r.Time, Only: part.only,
 				Kind: told.Kind, UID: told.UID, Nickname: told.Name, Before: told.Before, After: told.After,
 			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -167,4 +179,3 @@ func (v *view) add(t *backtest, r *recount.Reading) error {
 func sum(a, b event.Counts) event.Counts {
 	return event.Counts{Entered: a.Entered + b.Entered, Moved: a.Moved + b.Moved, Dropped: a.Dropped + b.Dropped, Index: a.Index + b.Index}
 }
-

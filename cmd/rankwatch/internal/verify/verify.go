@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -99,7 +98,7 @@ type row struct {
 func newAudit(r *history.Reader) *audit { return &audit{reader: r} }
 
 func (a *audit) check(ctx context.Context, lists []string) error {
-	a.ledger = recount.NewLedger(recount.LedgerConfig{Prefix: a.reader.Prefix(), Expired: expired(a.reader.Retention())})
+	a.ledger = recount.NewLedger(recount.LedgerConfig{Prefix: a.reader.Prefix(), Expired: a.reader.Expired()})
 	a.tracks, a.faults = make(map[string]*recount.Track), make(map[string]*recount.Fault)
 	if err := a.reader.Each(ctx, history.Query{Watchlists: lists}, nil, func(m *history.Message) error {
 		a.read++
@@ -131,16 +130,6 @@ func (a *audit) take(m *history.Message) {
 	if f != nil && a.faults[f.Watchlist] == nil {
 		a.faults[f.Watchlist] = f
 	}
-}
-
-// expired says which messages the server may have deleted for their age. What is
-// about to be deleted counts too, since reading takes its time.
-func expired(retention time.Duration) func(time.Time) bool {
-	if retention <= 0 {
-		return nil
-	}
-	slack := min(time.Minute, retention/10)
-	return func(stored time.Time) bool { return time.Since(stored) > retention-slack }
 }
 
 // report prints the table and returns what is off.
