@@ -30,7 +30,14 @@ one through the running worker's listener, or from RANKWATCH_DATA_DIR while no
 worker runs. It disturbs no worker.
 
 T is ` + when.Form + `.
-Times are those of the readings, as in the messages' time. Both ends count.`
+Times are those of the readings, as in the messages' time. Both ends count.
+
+-o table is for eyes: a line a message, as wide as the terminal, colored on one
+unless NO_COLOR is set. -o json prints the stored messages themselves, one a line.
+-o csv is for spreadsheets (RFC 4180): a row a message, empty for null; control
+characters are left out of texts, and a text that begins with = + - or @ has a quote
+before it, so that no spreadsheet runs it as a formula. Import the column uid as
+text: it has more digits than a spreadsheet's numbers.`
 
 const examples = `  rankwatch replay --since 7d
   rankwatch replay us-beauty --since 2026-11-01 --until 36h --kind entered,dropped
@@ -149,11 +156,14 @@ func messages(ctx context.Context, r *history.Reader, q history.Query, p printer
 	}
 	read := 0
 	err = r.Each(ctx, q, nil, func(m *history.Message) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		read++
 		return p.print(m)
 	})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		_, err = fmt.Fprintf(errs, "interrupted after %d messages\n", read)
+		_, err = fmt.Fprintf(errs, "interrupted after %s\n", text.Some(read, "message"))
 	}
 	return errors.Join(err, p.close())
 }
