@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TOKEN", simulator.DefaultToken)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "worked": worked, "deaf": deaf},
 	})
 }
 

@@ -34,9 +34,9 @@ runs. A board costs a few look-ups, however long the history is.
 T is ` + when.Form + `.
 
 -o json prints the stored message of a board, and for a path an object a revision.
--o csv is RFC 4180. In both outputs made for people and spreadsheets control
-characters are left out of names; in CSV a name that begins with = + - or @ has
-a quote before it, so that no spreadsheet runs it as a formula.`
+-o csv is for spreadsheets, as replay --help has it. A path's standing is member,
+waiting (a member that the reading did not show), listed (seen, and no member),
+below (the visible part of the list, which goes on), or unlisted.`
 
 const examples = `  rankwatch board us-beauty
   rankwatch board us-beauty --at 36h

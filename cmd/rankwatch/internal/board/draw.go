@@ -54,8 +54,8 @@ func draw(points []point, style text.Style) string {
 	for i, l := range lines {
 		lines[i] = strings.TrimRight(l, " ")
 	}
-	first, last := points[0].time().UTC().Format(timeForm), points[len(points)-1].time().UTC().Format(timeForm)
-	return strings.Join(lines, "\n") + "\n" + strings.Repeat(" ", label+2) + first + style.Arrow() + last + "\n"
+	axis := strings.Repeat(" ", label+2) + points[0].time().UTC().Format(timeForm) + style.Arrow() + points[len(points)-1].time().UTC().Format(timeForm)
+	return strings.Join(append(lines, text.Cut(axis, width)), "\n") + "\n"
 }
 
 // spread makes a value for each cell: the negative rank, or NaN for none. Where

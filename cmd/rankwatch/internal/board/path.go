@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
 )
@@ -141,10 +142,15 @@ func showPath(ctx context.Context, r *history.Reader, o options, req request, to
 		return err
 	}
 	p := &path{watchlist: o.name, uid: o.uid}
-	err = r.Each(ctx, req.path, nil, p.add)
+	err = r.Each(ctx, req.path, nil, func(m *history.Message) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return p.add(m)
+	})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		p.interrupted, err = true, nil
-		notes = append(notes, fmt.Sprintf("interrupted after %d boards", len(p.points)))
+		notes = append(notes, "interrupted after "+text.Some(len(p.points), "board"))
 	}
 	if err != nil {
 		return err

@@ -97,12 +97,11 @@ func number[T int32 | int64](n *T) string {
 func (p *path) table(out io.Writer, style text.Style) error {
 	w := bufio.NewWriterSize(out, 1<<16)
 	line := func(color, s string) {
-		s = strings.TrimRight(s, " ")
 		if style.Width > 0 {
 			s = text.Cut(s, style.Width)
 		}
 		// The writer keeps its first error for Flush.
-		_, _ = w.WriteString(style.Paint(color, s) + "\n")
+		_, _ = w.WriteString(style.Paint(color, strings.TrimRight(s, " ")) + "\n")
 	}
 	line(text.Bold, p.title(style))
 	line("", p.summary(style))

@@ -63,9 +63,9 @@ func (v *view) summary(style text.Style) string {
 	if v.Outcome != event.OutcomeBaseline || v.Counts != (event.Counts{}) {
 		parts = append(parts, text.Counts(v.Counts))
 	}
-	parts = append(parts, fmt.Sprintf("%d members", v.members+len(v.waiting)), fmt.Sprintf("%d places read of %d", len(v.Board), v.Total))
+	parts = append(parts, text.Some(v.members+len(v.waiting), "member"), text.Some(len(v.Board), "place")+fmt.Sprintf(" read of %d", v.Total))
 	if n := len(v.Holes); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d places hidden by a tie that shuffles", n))
+		parts = append(parts, text.Some(n, "place")+" hidden by a tie that shuffles")
 	}
 	return text.Printable(strings.Join(parts, style.Sep()))
 }
@@ -91,11 +91,10 @@ func newGrid(style text.Style) grid {
 }
 
 func (g grid) plain(out *strings.Builder, color, line string) {
-	line = strings.TrimRight(line, " ")
 	if g.style.Width > 0 {
 		line = text.Cut(line, g.style.Width)
 	}
-	out.WriteString(g.style.Paint(color, line) + "\n")
+	out.WriteString(g.style.Paint(color, strings.TrimRight(line, " ")) + "\n")
 }
 
 // line writes cells: rank, change, position, index, its change, unique id,

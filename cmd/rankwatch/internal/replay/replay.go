@@ -42,7 +42,14 @@ With --rules it reads the stored boards again under the rules that FILE, a
 watchlist file, has for them, and tells what would have been published, beside
 what was: counts per kind, and each event that only one of the two has. top,
 margin, ties, rules, rollover and baseline count; readings that the guard held back
-are not stored.`
+are not stored.
+
+-o table is for eyes: a line a message, as wide as the terminal, colored on one
+unless NO_COLOR is set. -o json prints the stored messages themselves, one a line.
+-o csv is for spreadsheets (RFC 4180): a row a message, empty for null; control
+characters are left out of texts, and a text that begins with = + - or @ has a quote
+before it, so that no spreadsheet runs it as a formula. Import the column uid as
+text: it has more digits than a spreadsheet's numbers.`
 
 const examples = `  rankwatch replay --since 7d
   rankwatch replay us-beauty --since 2026-11-01 --until 36h --kind entered,dropped
@@ -217,11 +224,14 @@ func (v *view) messages(ctx context.Context) error {
 func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Message) error) error {
 	read := 0
 	err := v.reader.Each(ctx, q, nil, func(m *history.Message) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		read++
 		return fn(m)
 	})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		_, err = fmt.Fprintf(v.errs, "interrupted after %d messages\n", read)
+		_, err = fmt.Fprintf(v.errs, "interrupted after %s\n", text.Some(read, "message"))
 	}
 	return err
 }

@@ -203,9 +203,9 @@ func board(b *event.Snapshot, members int, style text.Style) string {
 	if b.Reason != nil {
 		outcome += " (" + *b.Reason + ")"
 	}
-	parts := []string{outcome + ": " + text.Counts(b.Counts), fmt.Sprintf("%d members", members)}
+	parts := []string{outcome + ": " + text.Counts(b.Counts), text.Some(members, "member")}
 	if b.Outcome == event.OutcomeBaseline && b.Counts == (event.Counts{}) {
-		parts = []string{fmt.Sprintf("%s: %d members", outcome, members)}
+		parts = []string{outcome + ": " + text.Some(members, "member")}
 	}
 	if b.PreviousPeriod != nil && b.Period != nil && *b.PreviousPeriod != *b.Period {
 		parts = append(parts, "period "+b.PreviousPeriod.Value+style.Arrow()+b.Period.Value)

@@ -147,3 +147,11 @@ func Counts(c event.Counts) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Some counts things: 1 member, 2 members.
+func Some(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
