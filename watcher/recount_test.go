@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ type past struct {
 }
 
 // read makes one reading of a scan and publishes it.
-func (p *past) read(t *rapid.T, sc *Scan) {
+func (p *past) read(t interface{ Fatal(...any) }, sc *Scan) {
 	l, err := p.store.Load(p.list.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -334,4 +335,50 @@ func mustSnapshot(t *rapid.T, data []byte) event.Snapshot {
 
 func plus(a, b event.Counts) event.Counts {
 	return event.Counts{Entered: a.Entered + b.Entered, Moved: a.Moved + b.Moved, Dropped: a.Dropped + b.Dropped, Index: a.Index + b.Index}
+}
+
+// BenchmarkRecount goes over readings of 1000 places with about 100 changes
+// each, as verify does, decoding included.
+func BenchmarkRecount(b *testing.B) {
+	messages, events := long(b, 40)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, f := check(messages, nil); f != nil {
+			b.Fatal(f)
+		}
+	}
+	b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// long makes a long past of a board of 1000 places.
+func long(t interface{ Fatal(...any) }, readings int) (messages []recount.Message, events int) {
+	random := rand.New(rand.NewPCG(1, 2))
+	p := &past{store: newMemory(), at: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC), list: Watchlist{
+		Name: "w", Top: 1000, Rules: diff.Rules{Top: 1000, MinPlaces: 1, MinChange: 1, DropAfter: 1}, Filter: fastmoss.Filter{Region: "US"},
+		Period: PeriodSpec{Type: "day", Value: PeriodLatest}, Guard: Guard{MaxLoss: 1, Confirm: 1},
+	}}
+	items := make([]fastmoss.Item, 1000)
+	for i := range items {
+		items[i] = fastmoss.Item{
+			UID: fmt.Sprintf("67875806887977%05d", i), PotentialIndex: int64(100000 - 90*i), Nickname: fmt.Sprintf("name %d ✨", i), UniqueID: fmt.Sprintf("handle%d", i),
+			Avatar: "https://p16-sign.example.com/avatar/1yaqdbmpjuy3k~c5_300x300.webp", Region: "US", USDGMV: fastmoss.Some(244052.07), UnitsSold: fastmoss.Some(int64(6138)),
+		}
+	}
+	for range readings {
+		for range 20 {
+			items[random.IntN(len(items))].PotentialIndex += int64(random.IntN(1000) - 500)
+		}
+		slices.SortStableFunc(items, func(a, b fastmoss.Item) int { return int(b.PotentialIndex - a.PotentialIndex) })
+		sc := &Scan{Total: len(items), Depth: 1000, Items: slices.Clone(items), Period: event.Period{Type: "day", Value: "2026-04-01"}}
+		for i := range items {
+			sc.Positions = append(sc.Positions, int32(i+1))
+		}
+		p.read(t, sc)
+	}
+	for _, m := range p.messages {
+		if !strings.HasSuffix(m.Subject, ".board") {
+			events++
+		}
+	}
+	return p.messages, events
 }
