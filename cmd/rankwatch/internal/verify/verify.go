@@ -2,6 +2,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,10 @@ import (
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/pipe"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/watcher/recount"
 )
@@ -56,21 +60,41 @@ func verify(ctx context.Context, names []string, out, errs io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
+	r, err := past.Open(ctx, b.Conn, s)
 	if err != nil {
 		return err
 	}
+	if past.Empty(r) {
+		_, err := fmt.Fprintf(errs, "%s: nothing to prove\n", past.Nothing(r))
+		return err
+	}
+	if err := past.Check(ctx, r, names...); err != nil {
+		return err
+	}
+	a, err := checkAll(ctx, r, names)
+	if ctx.Err() != nil {
+		// Not a proof, so not a success either.
+		return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
+	}
+	if err != nil {
+		return err
+	}
+	return pipe.Quiet(func() error { return a.report(out) })
+}
+
+// checkAll checks the watchlists, all if none is named.
+func checkAll(ctx context.Context, r *history.Reader, names []string) (*audit, error) {
+	a := &audit{reader: r}
 	lists, err := r.Watchlists(ctx, names...)
 	if err != nil {
-		return err
+		return a, err
 	}
-	a := newAudit(r)
 	for group := range slices.Chunk(lists, maxTracks) {
 		if err := a.check(ctx, group); err != nil {
-			return err
+			return a, err
 		}
 	}
-	return a.report(out, errs, b.Where)
+	return a, nil
 }
 
 // maxTracks is how many watchlists are held in memory at once; more are checked
@@ -94,8 +118,6 @@ type row struct {
 	open int // events that no board has named yet
 	bad  *recount.Fault
 }
-
-func newAudit(r *history.Reader) *audit { return &audit{reader: r} }
 
 func (a *audit) check(ctx context.Context, lists []string) error {
 	a.ledger = recount.NewLedger(recount.LedgerConfig{Prefix: a.reader.Prefix(), Expired: a.reader.Expired()})
@@ -133,7 +155,7 @@ func (a *audit) take(m *history.Message) {
 }
 
 // report prints the table and returns what is off.
-func (a *audit) report(out, errs io.Writer, where string) error {
+func (a *audit) report(out io.Writer) error {
 	var faults []*recount.Fault
 	var readings, events int
 	for _, w := range a.rows {
@@ -146,13 +168,13 @@ func (a *audit) report(out, errs io.Writer, where string) error {
 		return err
 	}
 	if len(faults) == 0 {
-		_, err := fmt.Fprintf(out, "%d watchlists, %d readings, %d events: history adds up\n", len(a.rows), readings, events)
+		_, err := fmt.Fprintf(out, "%s, %s, %s: history adds up\n", text.Some(len(a.rows), "watchlist"), text.Some(readings, "reading"), text.Some(events, "event"))
 		return err
 	}
-	slices.SortFunc(faults, func(x, y *recount.Fault) int { return int(x.Sequence) - int(y.Sequence) })
+	slices.SortFunc(faults, func(x, y *recount.Fault) int { return cmp.Compare(x.Sequence, y.Sequence) })
 	more := ""
 	if len(faults) > 1 {
-		more = fmt.Sprintf("\n%d more watchlists differ; their first differences:", len(faults)-1)
+		more = fmt.Sprintf("\n%s more with differences, of which these are the first:", text.Some(len(faults)-1, "watchlist"))
 		for _, f := range faults[1:] {
 			more += "\n  " + f.Error()
 		}
@@ -173,15 +195,15 @@ func printRows(out io.Writer, rows []row) error {
 		case w.bad != nil:
 			result = "differs"
 		case w.sum.Readings == 0:
-			result = "no boards"
+			result = "no board yet"
 		case w.sum.Begins != "":
 			result = "ok from there on: " + w.sum.Begins
 		}
 		if w.sum.Unnamed > 0 {
-			result += fmt.Sprintf("; %d events that no board names", w.sum.Unnamed)
+			result += fmt.Sprintf("; %s of attempts that no board names", text.Some(w.sum.Unnamed, "event"))
 		}
 		if w.open > 0 {
-			result += fmt.Sprintf("; %d events whose board has not come", w.open)
+			result += fmt.Sprintf("; %s whose board has not come", text.Some(w.open, "event"))
 		}
 		revisions, since := "-", "-"
 		if w.sum.Readings > 0 {
