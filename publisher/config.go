@@ -22,6 +22,7 @@ type Outbox interface {
 	Newest() (state.Ack, bool, error)
 	Kept(c event.Chain) ([]state.Info, error)
 	Chains() ([]event.Chain, error)
+	Load(watchlist string) (state.Loaded, error)
 	Stream() (state.Stream, bool, error)
 	Suspect() (bool, string)
 

@@ -66,7 +66,12 @@ func BreakTogether(ctx context.Context, nc *nats.Conn, c Config) (Together, erro
 		done.Watchlists++
 		done.Waiting += lost
 	}
-	if err := c.Outbox.SetStream(p.identity(stream.CachedInfo())); err != nil {
+	err = c.Outbox.SetStream(p.identity(stream.CachedInfo()))
+	if err == nil {
+		// From here on the outbox is no older than the stream.
+		err = c.Outbox.ClearRestored()
+	}
+	if err != nil {
 		return done, fmt.Errorf("publisher: outbox: %w", err)
 	}
 	return done, nil
