@@ -143,7 +143,7 @@ func orEOF(err error) error {
 // then has. Nothing expires by age until the stream's configuration is set
 // again: only then can the figures be compared. The server must not have the
 // stream.
-func Restore(ctx context.Context, nc *nats.Conn, meta Meta, r io.Reader) (Tally, error) {
+func Restore(ctx context.Context, nc *nats.Conn, meta Meta, r io.Reader) (_ Tally, err error) {
 	stream, config, err := unlimited(meta.Config)
 	if err != nil {
 		return Tally{}, fmt.Errorf("restore stream: %w", err)
@@ -154,6 +154,12 @@ func Restore(ctx context.Context, nc *nats.Conn, meta Meta, r io.Reader) (Tally,
 	if err := call(ctx, nc, "$JS.API.STREAM.RESTORE."+stream, Meta{config, meta.State}, &to); err != nil {
 		return Tally{}, fmt.Errorf("restore stream %s: %w", stream, err)
 	}
+	defer func() {
+		if err != nil {
+			// Else the server waits seconds for more. What it has is not whole.
+			_ = nc.PublishRequest(to.Subject, nc.NewInbox(), nil)
+		}
+	}()
 	buf := make([]byte, chunkSize)
 	for {
 		n, err := io.ReadFull(r, buf)

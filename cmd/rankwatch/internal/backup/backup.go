@@ -44,13 +44,16 @@ func Command() *cobra.Command {
 		Example: examples,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return backup(cmd.Context(), args[0], cmd.ErrOrStderr())
+			return backup(cmd.Context(), settings.Load, args[0], cmd.ErrOrStderr())
 		},
 	}
 }
 
-func backup(ctx context.Context, file string, errs io.Writer) (err error) {
-	s, serr := settings.Load()
+// load reads the settings.
+type load func() (settings.Settings, error)
+
+func backup(ctx context.Context, from load, file string, errs io.Writer) (err error) {
+	s, serr := from()
 	if err := errors.Join(serr, checkTarget(file)); err != nil {
 		return exit.AsUsage(err)
 	}
@@ -62,7 +65,7 @@ func backup(ctx context.Context, file string, errs io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	m := manifest{Format: formatNow, Created: time.Now().UTC().Truncate(time.Second), Version: version.String(), Stream: s.Stream, Prefix: s.Prefix}
-	g := gathering{settings: s, dir: dir, tell: func(format string, args ...any) { fmt.Fprintf(errs, format+"\n", args...) }}
+	g := gathering{settings: s, dir: dir}
 	if m.Content, err = g.gather(ctx); err != nil {
 		return interrupted(ctx, err, "nothing was written")
 	}
@@ -123,6 +126,8 @@ func summary(file, dir string, m manifest) string {
 	if c := m.Content; c != nil {
 		text += fmt.Sprintf(", stream %s with %s messages up to sequence %d",
 			size(filepath.Join(dir, filepath.FromSlash(dataName))), humanize.Comma(int64(c.Messages)), c.LastSeq)
+	} else {
+		text += "\nthe stream is not in it: that is the NATS server's own to back up, for example with `nats stream backup " + m.Stream + "`"
 	}
 	return text
 }

@@ -24,7 +24,6 @@ import (
 type gathering struct {
 	settings settings.Settings
 	dir      string
-	tell     func(format string, args ...any)
 	bus      *bus.Bus // nil until it is needed
 }
 
@@ -60,7 +59,6 @@ func (g *gathering) gather(ctx context.Context) (_ *snapshot.Tally, err error) {
 		return nil, err
 	}
 	if !g.settings.NATS.Embedded() {
-		g.tell("the stream is not in this backup: it is the server's own to back up, for example with `nats stream backup %s`", g.settings.Stream)
 		return nil, nil
 	}
 	t, err := g.stream(ctx)

@@ -49,13 +49,13 @@ func RestoreCommand() *cobra.Command {
 		Example: examplesRestore,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return restore(cmd.Context(), args[0], cmd.ErrOrStderr())
+			return restore(cmd.Context(), settings.Load, args[0], cmd.ErrOrStderr())
 		},
 	}
 }
 
-func restore(ctx context.Context, file string, errs io.Writer) error {
-	s, serr := settings.Load()
+func restore(ctx context.Context, from load, file string, errs io.Writer) error {
+	s, serr := from()
 	f, ferr := open(file)
 	if err := errors.Join(serr, ferr); err != nil {
 		return exit.AsUsage(err)
@@ -65,8 +65,7 @@ func restore(ctx context.Context, file string, errs io.Writer) error {
 	if err != nil {
 		return exit.AsUsage(err)
 	}
-	tell := func(format string, args ...any) { fmt.Fprintf(errs, format+"\n", args...) }
-	r := restoration{settings: s, dir: p.work, tell: tell}
+	r := restoration{settings: s, dir: p.work}
 	err = r.prepare(ctx, f)
 	if err == nil {
 		// From here on Ctrl-C comes too late: a few renames are left.
@@ -77,8 +76,8 @@ func restore(ctx context.Context, file string, errs io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	tell("%s", r.summary())
-	return nil
+	_, err = fmt.Fprintln(errs, r.summary())
+	return err
 }
 
 func open(file string) (*os.File, error) {
@@ -96,7 +95,6 @@ func open(file string) (*os.File, error) {
 type restoration struct {
 	settings settings.Settings
 	dir      string
-	tell     func(format string, args ...any)
 
 	manifest manifest
 	together bool // the stream goes back too

@@ -109,7 +109,7 @@ func TestOldBackupOnAStreamThatSurvived(t *testing.T) {
 	o := observe(t, b.url(), "RANKWATCH", "rankwatch")
 	v.goOn(2)
 	said := v.setup.verb(t, 0, "backup", "old")
-	if !strings.Contains(said, "the server's own to back up") {
+	if !strings.Contains(said, "the NATS server's own to back up") {
 		t.Errorf("backup does not say that the stream is left out: %s", said)
 	}
 	v.goOn(9)
