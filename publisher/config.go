@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/statecopy"
 	"github.com/rankwatch/rankwatch/state"
 )
 
@@ -21,6 +22,7 @@ type Outbox interface {
 	Newest() (state.Ack, bool, error)
 	Kept(c event.Chain) ([]state.Info, error)
 	Chains() ([]event.Chain, error)
+	Load(watchlist string) (state.Loaded, error)
 	Stream() (state.Stream, bool, error)
 	Suspect() (bool, string)
 
@@ -44,6 +46,9 @@ type ServerConfig struct {
 	// Listen is host:port, port 0 for any; "off" or empty means connections
 	// from this process only.
 	Listen string
+	// NoSync leaves it to the caller to write the directory through to the disk,
+	// after Shutdown: for one that nobody relies on yet.
+	NoSync bool
 
 	URL                    string // comma list
 	Creds, NKey            string // files
@@ -73,6 +78,10 @@ type Config struct {
 	// AfterCommit is called between the server's commit of a batch and the
 	// record of it in the outbox: a failpoint. May be nil.
 	AfterCommit func()
+	// State is handed out to `rankwatch backup`, by way of a copy in StateDir. Nil
+	// hands out none.
+	State    statecopy.Source
+	StateDir string
 
 	Reserve int64         // free bytes below which nothing is published to the embedded server; 0 means 64 MiB
 	Timeout time.Duration // of one request to the server; 0 means 5s

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/statecopy"
 )
 
 // defaultMaxPayload is NATS' own default.
@@ -42,6 +43,7 @@ type Publisher struct {
 
 	close   sync.Once
 	service micro.Service
+	desk    *statecopy.Desk // nil if no state is handed out
 
 	// Below is Run's own.
 	started  bool   // recovered once
@@ -78,6 +80,9 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 	p.send = p.sendBatch
 	p.live.Store(newLife())
 	if err := p.checkOutbox(); err != nil {
+		return nil, err
+	}
+	if err := p.openDesk(); err != nil {
 		return nil, err
 	}
 	if cfg.Server.Embedded {
@@ -182,6 +187,9 @@ func (p *Publisher) Close() {
 			if err := p.service.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 				p.log.Warn("nats service not stopped", "err", err)
 			}
+		}
+		if p.desk != nil {
+			p.desk.Close()
 		}
 		if p.nc != nil {
 			p.nc.Close()

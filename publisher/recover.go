@@ -106,12 +106,54 @@ func (p *Publisher) settleAll(ctx context.Context, chains []event.Chain, start b
 		chains = slices.AppendSeq(chains, maps.Keys(waits))
 	}
 	done := make(map[event.Chain]bool)
+	var stepped []string
 	for _, c := range chains {
 		if done[c] || c.Kind == event.Board && p.blocked[c.Watchlist] {
 			continue
 		}
 		done[c] = true
-		if _, err := p.settle(ctx, c, waits[c]); err != nil {
+		did, err := p.settle(ctx, c, waits[c])
+		if err != nil {
+			return err
+		}
+		if did == step {
+			stepped = append(stepped, c.Watchlist)
+		}
+	}
+	if old, _ := p.outbox.Suspect(); old && start {
+		return p.remind(ctx, stepped)
+	}
+	return nil
+}
+
+// remind takes over, into an old copy of the outbox, the watchlists whose last
+// status the copy does not know: it would never take that condition back. Where
+// the stream has a board that the copy does not know either, it knows by now.
+func (p *Publisher) remind(ctx context.Context, watchlists []string) error {
+	if len(watchlists) == 0 {
+		return nil
+	}
+	waits, err := p.waiting()
+	if err != nil {
+		return err
+	}
+	for _, name := range watchlists {
+		c := event.Chain{Watchlist: name, Kind: event.Board}
+		if len(waits[c])+len(waits[event.Chain{Watchlist: name, Kind: event.Status}]) > 0 {
+			continue
+		}
+		l, err := p.outbox.Load(name)
+		if err != nil {
+			return fmt.Errorf("publisher: outbox: %w", err)
+		}
+		if l.Broken {
+			continue // the next board tells of the break, which a head would end
+		}
+		last, err := p.last(ctx, fenceFilter(p.cfg.Prefix, c))
+		if err == nil && last != nil {
+			err = p.takeHead(ctx, c, last)
+		}
+		if err != nil {
 			return err
 		}
 	}

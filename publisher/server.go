@@ -21,7 +21,7 @@ const maxEmbeddedBatch = 4096
 const serverReady = 10 * time.Second
 
 // Server is an embedded nats-server with JetStream. It writes through to the
-// disk before it acknowledges. The store directory has no lock of its own: its
+// disk before it acknowledges, unless told not to. The store directory has no lock of its own: its
 // user must hold one.
 type Server struct {
 	cfg ServerConfig
@@ -75,7 +75,7 @@ func (s *Server) start() error {
 
 func (s *Server) options() (*server.Options, error) {
 	o := &server.Options{
-		ServerName: "rankwatch", JetStream: true, StoreDir: s.cfg.StoreDir, SyncAlways: true,
+		ServerName: "rankwatch", JetStream: true, StoreDir: s.cfg.StoreDir, SyncAlways: !s.cfg.NoSync,
 		NoSigs: true, NoLog: true, DontListen: s.cfg.Listen == "" || s.cfg.Listen == "off",
 		JetStreamLimits: server.JSLimitOpts{MaxBatchSize: maxEmbeddedBatch},
 		// By default the server takes three quarters of what is free at its

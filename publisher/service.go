@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/rankwatch/rankwatch/publisher/statecopy"
 )
 
 // serviceName is what a worker answers to as a NATS micro service.
@@ -39,6 +41,11 @@ func (p *Publisher) claim(ctx context.Context) error {
 	})
 	if err != nil {
 		return p.explain("answer as a service", err)
+	}
+	if p.desk != nil {
+		if err := svc.AddEndpoint("state", p.desk, micro.WithEndpointSubject(statecopy.Subject(p.cfg.Stream))); err != nil {
+			return errors.Join(p.explain("hand out the state", err), svc.Stop())
+		}
 	}
 	// Two workers that start at once both find nobody the first time, but the
 	// later one is seen, or sees, now.
@@ -91,4 +98,15 @@ func (p *Publisher) alone(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// openDesk prepares to hand out the state.
+func (p *Publisher) openDesk() (err error) {
+	if p.cfg.State == nil {
+		return nil
+	}
+	p.desk, err = statecopy.New(statecopy.Config{
+		Source: p.cfg.State, Dir: p.cfg.StateDir, Reserve: p.cfg.Reserve, Free: freeSpace, Limit: p.MaxPayload, Logger: p.log,
+	})
+	return err
 }

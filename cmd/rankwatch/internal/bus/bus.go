@@ -42,8 +42,11 @@ func Open(s settings.Settings, verb string) (*Bus, error) {
 		return dial(ServerConfig(s), verb)
 	}
 	dir := s.DataDir
-	if _, err := os.Stat(filepath.Join(dir, streamDir)); errors.Is(err, fs.ErrNotExist) {
-		return nil, exit.AsUsage(fmt.Errorf("no stream in %s: there is no %s; set RANKWATCH_DATA_DIR to a worker's data directory, or RANKWATCH_NATS_URL to its server", dir, filepath.Join(dir, streamDir)))
+	if err := CheckDir(dir); err != nil {
+		return nil, exit.AsUsage(err)
+	}
+	if _, err := os.Stat(StreamDir(dir)); errors.Is(err, fs.ErrNotExist) {
+		return nil, exit.AsUsage(fmt.Errorf("no stream in %s: there is no %s; set RANKWATCH_DATA_DIR to a worker's data directory, or RANKWATCH_NATS_URL to its server", dir, StreamDir(dir)))
 	}
 	unlock, err := state.Lock(dir)
 	if errors.Is(err, state.ErrLocked) {
@@ -135,7 +138,29 @@ const (
 	urlFile = "nats.url"
 	// streamDir is the embedded server's directory in the data directory.
 	streamDir = "jetstream"
+	// restoringDir is where a restore keeps all that is not in place yet.
+	restoringDir = "restoring"
 )
+
+// StreamDir is the embedded server's directory in a data directory.
+func StreamDir(dir string) string { return filepath.Join(dir, streamDir) }
+
+// RestoringDir is in a data directory while a backup is restored into it, and
+// after a restore that did not end.
+func RestoringDir(dir string) string { return filepath.Join(dir, restoringDir) }
+
+// CheckDir refuses a data directory that a backup is being restored into, or
+// was, but not to the end: what is in it may be half of an installation.
+func CheckDir(dir string) error {
+	_, err := os.Lstat(RestoringDir(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	return fmt.Errorf("a backup is being restored into %s, or that was broken off: if no `rankwatch restore` runs, remove everything in %s and restore the backup again", dir, dir)
+}
 
 // Announce writes url into the data directory, for the verbs that look for the
 // worker; an empty one takes back what a worker wrote.
@@ -160,7 +185,7 @@ func ServerConfig(s settings.Settings) publisher.ServerConfig {
 		listen = "off"
 	}
 	return publisher.ServerConfig{
-		Embedded: s.NATS.Embedded(), StoreDir: filepath.Join(s.DataDir, streamDir), Listen: listen,
+		Embedded: s.NATS.Embedded(), StoreDir: StreamDir(s.DataDir), Listen: listen,
 		URL: strings.Join(s.NATS.URLs, ","), Creds: s.NATS.Creds, NKey: s.NATS.NKey,
 		TLSCA: s.NATS.TLSCA, TLSCert: s.NATS.TLSCert, TLSKey: s.NATS.TLSKey,
 	}

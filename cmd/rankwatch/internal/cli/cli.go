@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/backup"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/board"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/check"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/demo"
@@ -73,8 +74,8 @@ func newRoot(running *string) *cobra.Command {
 		},
 	}
 	for _, verb := range []*cobra.Command{
-		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(),
-		replay.Command(), board.Command(), verify.Command(), version.Command(),
+		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(), replay.Command(), board.Command(), verify.Command(),
+		backup.Command(), backup.RestoreCommand(), version.Command(),
 	} {
 		work := verb.RunE
 		verb.RunE = func(cmd *cobra.Command, args []string) error {

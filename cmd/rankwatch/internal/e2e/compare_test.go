@@ -152,6 +152,7 @@ func escape(uid string) string {
 type checker struct {
 	prefix, name, region string
 	exact                bool // `unchanged` is known exactly
+	lineage              int  // what ids carry; 0 and 1 for nothing
 	times                map[uint64]time.Time
 	readings             map[string]uint64
 	names                map[uint64]string // of readings, by revision
@@ -172,6 +173,9 @@ func (c *checker) check(s sent, w want) error {
 	var d differences
 	subject := c.prefix + "." + c.region + "." + c.name + "." + w.kind
 	id := fmt.Sprintf("%s/%d/%s", c.name, w.revision, w.kind)
+	if c.lineage > 1 {
+		id = fmt.Sprintf("%s/%d~%d/%s", c.name, w.revision, c.lineage, w.kind)
+	}
 	if w.uid != "" {
 		subject += "." + escape(w.uid)
 		id += "/" + escape(w.uid)

@@ -27,7 +27,9 @@ func (s *setup) verb(t *testing.T, env []string, args ...string) result {
 	cmd := exec.CommandContext(t.Context(), s.binary, args...)
 	cmd.Dir = s.dir
 	for k, v := range s.env {
-		cmd.Env = append(cmd.Env, k+"="+v)
+		if v != "" {
+			cmd.Env = append(cmd.Env, k+"="+v)
+		}
 	}
 	cmd.Env = append(cmd.Env, env...)
 	var out, errs bytes.Buffer
@@ -36,6 +38,9 @@ func (s *setup) verb(t *testing.T, env []string, args ...string) result {
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
+	}
+	if strings.Contains(out.String()+errs.String(), token) {
+		t.Errorf("%v: the token is in the output", args)
 	}
 	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }

@@ -47,7 +47,9 @@ type victim struct {
 	setup  *setup
 	source *api
 	feeds  []*feed
-	random *rand.Rand
+	// growing are the feeds' grow, which settle takes from them.
+	growing []func() reading
+	random  *rand.Rand
 }
 
 func newVictim(t *testing.T, seed uint64) *victim {
@@ -66,7 +68,7 @@ func newVictim(t *testing.T, seed uint64) *victim {
 		f := v.source.feed("US", i+1, 100)
 		f.add(grow())
 		f.grow = grow
-		v.feeds = append(v.feeds, f)
+		v.feeds, v.growing = append(v.feeds, f), append(v.growing, grow)
 		entries = append(entries, entry(fmt.Sprintf("list-%d", i), "US", i+1, defaultRules(80)))
 	}
 	v.source.open()
@@ -154,44 +156,77 @@ func generation(m sent) (int, error) {
 // stored message with it. Revisions without gaps, ids without repetition, n of
 // of and the order are in that comparison.
 func (v *victim) judge(stored []sent) {
-	byList := map[string][]sent{}
+	v.lists(stored, func(i int, w *watch, _ int) {
+		if err := folds(v.of(stored, w.name), v.feeds[i]); err != nil {
+			v.t.Errorf("%s: %v", w.name, err)
+		}
+	})
+}
+
+// of are a watchlist's messages without its statuses.
+func (v *victim) of(stored []sent, name string) []sent {
+	var out []sent
 	for _, m := range stored {
-		tokens := strings.Split(m.subject, ".")
-		if tokens[3] != "status" {
-			byList[tokens[2]] = append(byList[tokens[2]], m)
+		if tokens := strings.Split(m.subject, "."); tokens[2] == name && tokens[3] != "status" {
+			out = append(out, m)
 		}
 	}
-	for i, f := range v.feeds {
+	return out
+}
+
+// lists compares each watchlist's messages with its oracle, and hands what that
+// came to on to then, with the last list that was read.
+func (v *victim) lists(stored []sent, then func(i int, w *watch, last int)) {
+	for i := range v.feeds {
 		name := fmt.Sprintf("list-%d", i)
-		w := &watch{name: name, oracle: newOracle(defaultRules(80)), checker: newChecker("rankwatch", name, "US"), got: make(chan sent, len(byList[name]))}
+		w := &watch{name: name, feed: v.feeds[i], oracle: newOracle(defaultRules(80)), checker: newChecker("rankwatch", name, "US")}
 		w.checker.exact = false
-		var lists []int
-		for _, m := range byList[name] {
-			w.got <- m
-			if strings.HasSuffix(m.subject, ".board") {
-				n, err := generation(m)
-				if err != nil {
-					v.t.Fatal(err)
-				}
-				lists = append(lists, n)
-			}
-		}
-		close(w.got)
-		for at, n := range lists {
-			if at > 0 && n <= lists[at-1] {
-				v.t.Errorf("%s: list %d after list %d", name, n, lists[at-1])
-			}
-			wanted := w.oracle.step(f.list(n))
-			if err := w.expect(wanted); err != nil {
-				v.t.Errorf("%s: list %d after %v: %v", name, n, lists[max(0, at-1)], err)
-				break
-			}
-		}
-		v.t.Logf("%s: %d messages of %d revisions compared", name, w.compared, len(lists))
-		if err := folds(byList[name], f); err != nil {
+		messages := v.of(stored, name)
+		if err := v.follow(w, i, messages, -1); err != nil {
 			v.t.Errorf("%s: %v", name, err)
 		}
+		v.t.Logf("%s: %d messages of %d revisions compared", name, w.compared, w.oracle.revision)
+		last := -1
+		if len(messages) > 0 {
+			n, err := generation(messages[len(messages)-1])
+			if err != nil {
+				v.t.Errorf("%s: its last message is no board: %v", name, err)
+			}
+			last = n
+		}
+		then(i, w, last)
 	}
+}
+
+// follow compares messages with what the oracle makes of the lists that their
+// boards name, all of which come after list last.
+func (v *victim) follow(w *watch, i int, messages []sent, last int) error {
+	w.got = make(chan sent, len(messages))
+	var lists []int
+	for _, m := range messages {
+		w.got <- m
+		if strings.HasSuffix(m.subject, ".board") {
+			n, err := generation(m)
+			if err != nil {
+				return err
+			}
+			lists = append(lists, n)
+		}
+	}
+	close(w.got)
+	for _, n := range lists {
+		if n <= last {
+			return fmt.Errorf("list %d after list %d", n, last)
+		}
+		if err := w.expect(w.oracle.step(v.feeds[i].list(n))); err != nil {
+			return fmt.Errorf("list %d after %d: %w", n, last, err)
+		}
+		last = n
+	}
+	if rest := len(w.got); rest > 0 {
+		return fmt.Errorf("%d messages that no board closes", rest)
+	}
+	return nil
 }
 
 // folds checks with the messages alone, without the oracle, that folding them

@@ -90,12 +90,21 @@ func NewSource(f settings.FastMoss, onCondition func(fastmoss.TokenCondition), l
 	})
 }
 
-func (w *Worker) openState() (err error) {
+func (w *Worker) openState() error {
 	s := w.cfg.Settings
-	w.db, err = state.Open(state.Config{Dir: s.DataDir, Backlog: s.Backlog, Retention: s.Retention})
+	if err := bus.CheckDir(s.DataDir); err != nil {
+		return err
+	}
+	db, err := state.Open(state.Config{Dir: s.DataDir, Backlog: s.Backlog, Retention: s.Retention})
 	if err != nil {
 		return fmt.Errorf("%w; the directory is what RANKWATCH_DATA_DIR says", err)
 	}
+	// Again, now that a restore would see that there is a state: of two that start
+	// at once at least one sees the other.
+	if err := bus.CheckDir(s.DataDir); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	w.db = db
 	return nil
 }
 
@@ -107,6 +116,7 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	w.publisher, err = publisher.Open(ctx, publisher.Config{
 		Server: bus.ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
 		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, AfterCommit: dieAfterCommit,
+		State: w.db, StateDir: s.DataDir,
 		Resume:   watcher.Resume,
 		OnFenced: func(watchlist, detail string) { w.watcher.Fenced(watchlist, detail) },
 	})

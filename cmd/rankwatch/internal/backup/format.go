@@ -1,0 +1,247 @@
+package backup
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/rankwatch/rankwatch/publisher/snapshot"
+	"github.com/rankwatch/rankwatch/state"
+)
+
+// A backup file is a tar compressed with zstd. The manifest comes last, so that
+// a file without one was cut off.
+const (
+	formatNow    = 1
+	manifestName = "manifest.json"
+	stateName    = state.FileName
+	streamFolder = "stream" // as `nats stream restore` takes it
+	dataName     = streamFolder + "/" + snapshot.DataFile
+	metaName     = streamFolder + "/" + snapshot.MetaFile
+	maxManifest  = 1 << 20
+)
+
+// A manifest says what a backup file holds.
+type manifest struct {
+	Format  int       `json:"format"`
+	Created time.Time `json:"created"`
+	Version string    `json:"version"` // of rankwatch
+	Stream  string    `json:"stream"`
+	Prefix  string    `json:"prefix"`
+	// Content is what the copy of the stream holds; nil without one.
+	Content *snapshot.Tally `json:"content"`
+	Entries []entry         `json:"entries"`
+}
+
+type entry struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// pack writes the entries, which are files in dir, and then the manifest.
+func pack(ctx context.Context, w io.Writer, dir string, m manifest, names []string) error {
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return err
+	}
+	t := tar.NewWriter(z)
+	for _, name := range names {
+		e, err := packFile(ctx, t, filepath.Join(dir, filepath.FromSlash(name)), name, m.Created)
+		if err != nil {
+			return errors.Join(err, z.Close())
+		}
+		m.Entries = append(m.Entries, e)
+	}
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err == nil {
+		err = t.WriteHeader(header(manifestName, int64(len(data)), m.Created))
+	}
+	if err == nil {
+		_, err = t.Write(data)
+	}
+	if err == nil {
+		err = t.Close()
+	}
+	return errors.Join(err, z.Close())
+}
+
+func header(name string, size int64, at time.Time) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, ModTime: at}
+}
+
+func packFile(ctx context.Context, t *tar.Writer, at, name string, created time.Time) (entry, error) {
+	f, err := os.Open(at)
+	if err != nil {
+		return entry{}, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	fi, err := f.Stat()
+	if err != nil {
+		return entry{}, err
+	}
+	if err := t.WriteHeader(header(name, fi.Size(), created)); err != nil {
+		return entry{}, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(t, sum), &patient{ctx, f}); err != nil {
+		return entry{}, err
+	}
+	return entry{name, fi.Size(), hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// patient reads until ctx ends.
+type patient struct {
+	ctx context.Context //nolint:containedctx // an io.Reader is given none
+	r   io.Reader
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.r.Read(b)
+}
+
+// What can be wrong with a file. None of it was used.
+var (
+	errNoBackup = errors.New("no backup of rankwatch")
+	errCorrupt  = errors.New("the backup is damaged or cut off")
+	errNewer    = errors.New("the backup was made by a newer version of rankwatch")
+)
+
+// unpack extracts the entries of a backup into dir, without the stream's data
+// unless that is wanted, and returns the manifest once everything agrees with
+// it. After an error dir may hold some of it.
+func unpack(ctx context.Context, r io.Reader, dir string, stream bool) (manifest, error) {
+	z, err := zstd.NewReader(&patient{ctx, r}, zstd.WithDecoderMaxMemory(256<<20))
+	if err != nil {
+		return manifest{}, err
+	}
+	defer z.Close()
+	t := tar.NewReader(z)
+	u := unpacking{dir: dir, stream: stream}
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = u.take(h, t)
+		}
+		if err != nil {
+			return manifest{}, u.explain(ctx, err)
+		}
+	}
+	// What follows the tar's end still belongs to the checksum of the file.
+	if _, err := io.Copy(io.Discard, z); err != nil {
+		return manifest{}, u.explain(ctx, err)
+	}
+	return u.manifest, u.verify()
+}
+
+type unpacking struct {
+	dir      string
+	stream   bool
+	got      []entry
+	foreign  []string
+	found    bool // the manifest
+	manifest manifest
+}
+
+func (u *unpacking) explain(ctx context.Context, err error) error {
+	var own *os.PathError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &own), errors.Is(err, errCorrupt):
+		return err
+	case len(u.got) == 0:
+		return fmt.Errorf("%w: %w", errNoBackup, err)
+	}
+	return fmt.Errorf("%w: %w", errCorrupt, err)
+}
+
+func (u *unpacking) take(h *tar.Header, r io.Reader) (err error) {
+	if u.found {
+		return fmt.Errorf("%w: %s comes after the manifest", errCorrupt, h.Name)
+	}
+	if h.Name == manifestName {
+		u.found = true
+		data, err := io.ReadAll(io.LimitReader(r, maxManifest))
+		if err == nil {
+			err = json.Unmarshal(data, &u.manifest)
+		}
+		return err
+	}
+	var to io.Writer = io.Discard
+	if h.Typeflag != tar.TypeReg || !slices.Contains([]string{stateName, dataName, metaName}, h.Name) {
+		u.foreign = append(u.foreign, h.Name)
+	} else if h.Name == stateName || u.stream {
+		f, err := u.create(h.Name)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		to = f
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(to, sum), r)
+	u.got = append(u.got, entry{h.Name, n, hex.EncodeToString(sum.Sum(nil))})
+	return err
+}
+
+func (u *unpacking) create(name string) (*os.File, error) {
+	at := filepath.Join(u.dir, filepath.FromSlash(path.Clean(name)))
+	if err := os.MkdirAll(filepath.Dir(at), 0o750); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+}
+
+// verify holds what came against the manifest.
+func (u *unpacking) verify() error {
+	m := &u.manifest
+	switch {
+	case !u.found && len(u.got) == len(u.foreign):
+		return errNoBackup
+	case !u.found:
+		return fmt.Errorf("%w: it has no manifest at its end", errCorrupt)
+	case m.Format > formatNow:
+		return fmt.Errorf("%w (%s): its format is %d and this version knows up to %d", errNewer, m.Version, m.Format, formatNow)
+	case m.Format < 1 || len(u.foreign) > 0:
+		return fmt.Errorf("%w: it holds %q", errNoBackup, u.foreign)
+	}
+	if !slices.Equal(u.got, m.Entries) {
+		for i, e := range m.Entries {
+			if i >= len(u.got) || u.got[i] != e {
+				return fmt.Errorf("%w: %s is not what the manifest says", errCorrupt, e.Name)
+			}
+		}
+		return fmt.Errorf("%w: the manifest does not name all that it holds", errCorrupt)
+	}
+	if want := names(m.Content != nil); !slices.EqualFunc(m.Entries, want, func(e entry, name string) bool { return e.Name == name }) {
+		return fmt.Errorf("%w: it does not hold exactly %q", errCorrupt, want)
+	}
+	return nil
+}
+
+// names are the entries of a backup, in order.
+func names(stream bool) []string {
+	if stream {
+		return []string{stateName, metaName, dataName}
+	}
+	return []string{stateName}
+}
