@@ -27,7 +27,8 @@ import (
 // worked runs the real worker in the script's directory, against a simulator
 // whose boards move, until the watchlists have come to a revision: `worked 4 us
 // gb`. It leaves the data dir at rest, and in $LEADER the uid of rank 1 of the
-// first. Until revision 0 the simulator answers nothing: the stream stays empty.
+// first. Boards stand still for a first revision; until revision 0 the simulator
+// answers nothing and the stream stays empty.
 func worked(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: worked revision watchlist...")
@@ -47,7 +48,10 @@ func worked(ts *testscript.TestScript, neg bool, args []string) {
 // of rank 1 of the first.
 func work(dir string, env []string, until uint64, watchlists ...string) (leader string, err error) {
 	c := simulator.Config{World: simulator.WorldConfig{Step: 100 * time.Millisecond}}
-	if until == 0 {
+	switch until {
+	case 1:
+		c.World.Step = -1 // long readings are not to be torn
+	case 0:
 		c.Faults = []simulator.Fault{{Kind: simulator.Hung, Rate: 1}}
 	}
 	api := httptest.NewServer(simulator.New(c))

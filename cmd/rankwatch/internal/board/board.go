@@ -184,7 +184,7 @@ func showBoard(ctx context.Context, r *history.Reader, o options, req request, t
 
 // find looks the board up that is asked for.
 func find(ctx context.Context, r *history.Reader, o options, req request) (m *history.Message, err error) {
-	what := ""
+	var what string
 	switch {
 	case o.byNumber:
 		what = fmt.Sprintf("no revision %d of %s", o.revision, o.name)
