@@ -63,13 +63,12 @@ const examples = `  rankwatch replay --since 7d
   rankwatch replay --rules watchlists.new.yaml`
 
 type options struct {
-	names        []string
-	since, until string
-	from, to     uint64
-	kinds, uids  []string
-	output       string
-	net          bool
-	rules        string // path of a watchlist file
+	names       []string
+	span        past.Range
+	kinds, uids []string
+	output      string
+	net         bool
+	rules       string // path of a watchlist file
 }
 
 // Command returns the verb.
@@ -86,10 +85,7 @@ func Command() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.since, "since", "", "only readings made at `T` or later")
-	f.StringVar(&o.until, "until", "", "only readings made at `T` or earlier")
-	f.Uint64Var(&o.from, "from-revision", 0, "only revisions from `N` on")
-	f.Uint64Var(&o.to, "to-revision", 0, "only revisions up to `N`")
+	o.span.Flags(f)
 	f.StringSliceVar(&o.kinds, "kind", nil, "only these kinds: "+strings.Join(kindNames, ", "))
 	f.StringSliceVar(&o.uids, "uid", nil, "only changes of these creators")
 	f.StringVarP(&o.output, "output", "o", "table", "table, json (the stored messages, one a line) or csv")
@@ -103,29 +99,8 @@ var kindNames = []string{"entered", "moved", "dropped", "index", "board", "statu
 // query checks the options and makes a query of them. All mistakes are reported
 // at once.
 func (o *options) query(now time.Time) (history.Query, error) {
-	q := history.Query{Watchlists: o.names, UIDs: o.uids, FromRevision: o.from, ToRevision: o.to}
-	var all []error
-	parse := func(flag, text string, to *time.Time) {
-		if text == "" {
-			return
-		}
-		t, err := when.Parse(text, now)
-		if err != nil {
-			all = append(all, fmt.Errorf("--%s: %w", flag, err))
-		}
-		*to = t
-	}
-	parse("since", o.since, &q.Since)
-	parse("until", o.until, &q.Until)
-	if q.Since.After(now) {
-		all = append(all, fmt.Errorf("--since %s: lies in the future", o.since))
-	}
-	if !q.Since.IsZero() && !q.Until.IsZero() && q.Since.After(q.Until) {
-		all = append(all, fmt.Errorf("--since %s --until %s: the range is reversed", o.since, o.until))
-	}
-	if o.from != 0 && o.to != 0 && o.from > o.to {
-		all = append(all, fmt.Errorf("--from-revision %d --to-revision %d: the range is reversed", o.from, o.to))
-	}
+	q := history.Query{Watchlists: o.names, UIDs: o.uids}
+	all := []error{o.span.Limit(&q, now)}
 	for _, k := range o.kinds {
 		if !slices.Contains(kindNames, k) {
 			all = append(all, fmt.Errorf("--kind %s: allowed are %s", k, strings.Join(kindNames, ", ")))
