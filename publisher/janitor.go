@@ -10,15 +10,17 @@ import (
 	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
-// janitor deletes boards and statuses that are past retention. They carry
-// "never expires", so the stream does not; and the last of each chain stays
-// for good, since the fence stands on it.
+// janitor deletes what is past retention: boards and statuses, but for the last
+// of each chain, which stays for good, since the fence stands on it; and the
+// events up to the last fence that is old, so that of a reading all events stay
+// as long as its board is young.
 //
 // Each fence is looked at once: what is left of a chain is remembered until
 // the chain goes on.
 type janitor struct {
 	created time.Time // of the stream that the rest is about
 	from    uint64    // the first sequence not looked at
+	events  uint64    // the first sequence whose events are still there
 	left    map[event.Chain]uint64
 }
 
@@ -47,8 +49,8 @@ func (p *Publisher) tidy(ctx context.Context) {
 }
 
 // sweep deletes the fences that are older than cutoff and not the last of
-// their chain, and returns how many
-// chains had some.
+// their chain, then the events before them, and returns how many chains had such
+// fences.
 func (p *Publisher) sweep(ctx context.Context, j *janitor, cutoff time.Time) (int, error) {
 	s, err := p.js.Stream(ctx, p.cfg.Stream)
 	if err != nil {
@@ -90,7 +92,24 @@ func (p *Publisher) sweep(ctx context.Context, j *janitor, cutoff time.Time) (in
 			delete(j.left, c)
 		}
 	}
-	return swept, nil
+	return swept, p.sweepEvents(ctx, s, j)
+}
+
+// sweepEvents deletes the events of readings whose board is old. Boards go
+// first: whoever reads meanwhile sees events without their board, which mean
+// nothing, rather than a board that lacks events.
+func (p *Publisher) sweepEvents(ctx context.Context, s jetstream.Stream, j *janitor) error {
+	if j.from <= j.events {
+		return nil
+	}
+	for _, k := range []event.Kind{event.Entered, event.Moved, event.Dropped, event.Index} {
+		filter := event.Filter(event.Subject{Prefix: p.cfg.Prefix, Kind: k})
+		if err := s.Purge(ctx, jetstream.WithPurgeSubject(filter), jetstream.WithPurgeSequence(j.from)); err != nil {
+			return fmt.Errorf("publisher: sweep %s: %w", filter, err)
+		}
+	}
+	j.events = j.from
+	return nil
 }
 
 // oldFences reads on to the first fence inside retention. It returns the chains

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
 // fences counts the boards and statuses on the stream by watchlist and kind.
@@ -82,6 +84,57 @@ func TestJanitorKeepsTheLastOfEachChain(t *testing.T) {
 	w.status("a", "stale")
 	w.drained()
 	want("the fence holds", map[string]int{"a/board": 2, "b/board": 1, "a/status": 2})
+}
+
+// Events go with their boards, and of a reading whose board is young all stay.
+func TestJanitorDeletesWholeReadings(t *testing.T) {
+	t.Parallel()
+	e := startExternal(t)
+	w := newWorker(t, e.url()).start()
+	w.commit("a", 5)
+	w.commit("b", 3)
+	w.commit("a", 2)
+	w.drained()
+	cutoff := time.Now()
+	kept := w.commit("a", 4)
+	kept = append(kept, w.commit("b", 2)...)
+	w.drained()
+	for range 2 {
+		var j janitor
+		if _, err := w.pub.sweep(t.Context(), &j, cutoff); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "after the sweep", history(t, e.client(), "RANKWATCH", "rankwatch"), kept)
+	}
+}
+
+// A server that starts deletes by MaxAge whatever is older, boards that never
+// expire included. Of a watchlist that was quiet for longer than the retention
+// the last board has to be there.
+func TestTheLastBoardSurvivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	e := startExternal(t)
+	const retention = 100 * time.Millisecond
+	w := newWorker(t, e.url(), func(c *Config) { c.Retention = retention }).start()
+	w.commit("a", 2)
+	w.status("a", "stale")
+	w.drained()
+	w.stop()
+	e.stop()
+	<-time.After(2 * retention)
+	e.start()
+	got := fences(t, e.client())
+	if got["a/board"] != 1 || got["a/status"] != 1 {
+		t.Errorf("left are %v", got)
+	}
+	js := must(jetstream.New(e.client()))
+	s := must(js.Stream(t.Context(), "RANKWATCH"))
+	if _, err := s.GetLastMsgForSubject(t.Context(), HeadSubject("rankwatch", "a")); err != nil {
+		t.Errorf("the head: %v", err)
+	}
+	if c := s.CachedInfo().Config; c.Metadata[event.RetentionKey] != retention.String() {
+		t.Errorf("metadata %v", c.Metadata)
+	}
 }
 
 func TestJanitorWaitsForRecoveryOfAnotherStream(t *testing.T) {

@@ -174,7 +174,7 @@ func TestOwnStreamIsBroughtUpToDate(t *testing.T) {
 	w.drained()
 	info := must(must(js.Stream(t.Context(), "RANKWATCH")).Info(t.Context()))
 	c := info.Config
-	if c.MaxAge != time.Minute || !c.AllowAtomicPublish || c.Description != "mine" || c.Compression != jetstream.S2Compression {
+	if c.MaxAge != 0 || c.Metadata[event.RetentionKey] != "1m0s" || !c.AllowAtomicPublish || c.Description != "mine" || c.Compression != jetstream.S2Compression {
 		t.Fatalf("config %+v", c)
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/state"
 )
 
@@ -141,10 +143,15 @@ func (p *Publisher) wanted(c jetstream.StreamConfig) jetstream.StreamConfig {
 	c.Subjects = []string{ingestAll(p.cfg.Prefix), internalAll(p.cfg.Prefix)}
 	c.Storage = jetstream.FileStorage
 	c.Replicas = p.cfg.Replicas
-	c.MaxAge = p.cfg.Retention
-	if c.Duplicates > c.MaxAge {
-		c.Duplicates = c.MaxAge
+	// Not MaxAge: a server that starts deletes by it whatever is older, also
+	// what carries a TTL of "never", and with the last boards the fences. The
+	// janitor deletes instead, and whole readings only.
+	c.MaxAge = 0
+	c.Metadata = maps.Clone(c.Metadata)
+	if c.Metadata == nil {
+		c.Metadata = make(map[string]string)
 	}
+	c.Metadata[event.RetentionKey] = p.cfg.Retention.String()
 	c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ingestAll(p.cfg.Prefix), Destination: publicAll(p.cfg.Prefix)}
 	c.RePublish = &jetstream.RePublish{Source: publicAll(p.cfg.Prefix), Destination: publicAll(p.cfg.Prefix)}
 	c.AllowAtomicPublish, c.AllowRollup, c.AllowMsgTTL, c.AllowDirect = true, true, true, true
@@ -184,10 +191,10 @@ func (p *Publisher) adoptStream(ctx context.Context, s jetstream.Stream) (jetstr
 	if bad != "" {
 		return nil, &ConfigError{What: "stream " + p.cfg.Stream + " " + bad, Do: "change that with `nats stream edit`, or set RANKWATCH_STREAM to another name"}
 	}
-	if checkStream(have, want) == nil && have.MaxAge == want.MaxAge && have.Replicas == want.Replicas {
+	if checkStream(have, want) == nil && have.MaxAge == want.MaxAge && have.Replicas == want.Replicas && have.Metadata[event.RetentionKey] == want.Metadata[event.RetentionKey] {
 		return s, nil
 	}
-	p.log.Info("stream updated", "stream", p.cfg.Stream, "retention", want.MaxAge, "replicas", want.Replicas)
+	p.log.Info("stream updated", "stream", p.cfg.Stream, "retention", p.cfg.Retention, "replicas", want.Replicas)
 	s, err := p.js.UpdateStream(ctx, want)
 	if err != nil {
 		return nil, fmt.Errorf("update: %w", err)

@@ -169,3 +169,7 @@ func ParseReadingID(id string) (revision uint64, lineage int, ok bool) {
 	}
 	return revision, lineage, true
 }
+
+// RetentionKey is where the stream's metadata has the age at which the worker
+// deletes events and old boards, as a Go duration.
+const RetentionKey = "rankwatch.retention"

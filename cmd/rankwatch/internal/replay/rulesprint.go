@@ -71,7 +71,7 @@ func (t *rulesTable) sum(b *backtest) error {
 	if err != nil {
 		return err
 	}
-	var same, other event.Counts = b.Published, sum(sum(b.OnlyPublished, b.OnlyRules), b.ToldOtherwise)
+	same, other := b.Published, sum(sum(b.OnlyPublished, b.OnlyRules), b.ToldOtherwise)
 	for _, row := range []struct {
 		kind event.Kind
 		of   func(event.Counts) int
