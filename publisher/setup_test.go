@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/state"
 )
 
