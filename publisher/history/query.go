@@ -89,9 +89,6 @@ var changes = []event.Kind{event.Entered, event.Moved, event.Dropped, event.Inde
 func (q *Query) kinds() ([]event.Kind, bool) {
 	kinds := unique(q.Kinds)
 	if q.FromRevision != 0 || q.ToRevision != 0 {
-		if len(kinds) == 0 && len(q.UIDs) == 0 {
-			return append(slices.Clone(changes), event.Board), true
-		}
 		kinds = slices.DeleteFunc(kinds, func(k event.Kind) bool { return k == event.Status })
 	}
 	if len(q.UIDs) > 0 {
@@ -163,6 +160,12 @@ func (r *Reader) Each(ctx context.Context, q Query, progress Progress, fn func(*
 		return err
 	}
 	p := pass{r: r, conf: jetstream.ConsumerConfig{FilterSubjects: s.filters}}
+	all := r.prefix + "."
+	if len(s.filters) == 1 && s.filters[0] == all+">" && r.ours() {
+		// The server takes longer to match a wildcard against a block's subjects
+		// than to send the few messages that are not for the public.
+		p.conf.FilterSubjects = nil
+	}
 	if err := r.begin(ctx, &s.q, &p.conf); err != nil {
 		return err
 	}
@@ -175,7 +178,7 @@ func (r *Reader) Each(ctx context.Context, q Query, progress Progress, fn func(*
 		if read++; progress != nil {
 			progress(read, end.left(m, read, left))
 		}
-		if s.matches(m) {
+		if strings.HasPrefix(m.Subject, all) && s.matches(m) {
 			if err := fn(m); err != nil {
 				return err
 			}
@@ -183,6 +186,16 @@ func (r *Reader) Each(ctx context.Context, q Query, progress Progress, fn func(*
 		return end.after(m)
 	}
 	return p.run(ctx)
+}
+
+// ours says that the stream holds nothing of others.
+func (r *Reader) ours() bool {
+	for _, s := range r.Stream().Config.Subjects {
+		if s != r.prefix+".>" && s != "_in."+r.prefix+".>" && s != "_rw."+r.prefix+".>" {
+			return false
+		}
+	}
+	return true
 }
 
 // begin has the server leave out what comes before the range, as far as that is
