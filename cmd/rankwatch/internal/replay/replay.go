@@ -16,6 +16,7 @@ import (
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/progress"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/when"
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -122,8 +123,10 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	bar := progress.New(progress.Config{Errs: errs, Data: out, What: "messages"})
+	defer bar.Done()
 	w := bufio.NewWriterSize(out, 1<<20)
-	err = r.Each(ctx, q, nil, func(m *history.Message) error {
+	err = r.Each(ctx, q, bar.Update, func(m *history.Message) error {
 		w.Write(m.Data)
 		return w.WriteByte('\n')
 	})
