@@ -17,7 +17,7 @@ func (r *Reader) First(ctx context.Context) (*Message, error) {
 		return nil, fmt.Errorf("first message: %w", ErrNotFound)
 	}
 	if err != nil {
-		return nil, r.explain(err)
+		return nil, r.explain(ctx, "first message", err)
 	}
 	return &Message{Subject: m.Subject, Sequence: m.Sequence, Stored: m.Time, Data: m.Data}, nil
 }

@@ -7,9 +7,13 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +29,9 @@ var (
 	// ErrNotFound means that the stream holds no such board.
 	ErrNotFound = errors.New("no such board")
 )
+
+// ErrGone means that the NATS server did not answer, or not in time.
+var ErrGone = errors.New("the NATS server does not answer")
 
 // A Message is one as the stream holds it. Data must not be changed.
 type Message struct {
@@ -51,15 +58,29 @@ func (m *Message) ID() string { return m.field(`"id":"`) }
 // value can hold such a key, since quotes in values are escaped; and the
 // envelope's keys come before all others.
 func (m *Message) field(key string) string {
-	_, rest, ok := bytes.Cut(m.Data, []byte(key))
-	if !ok {
+	at := bytes.Index(m.Data, []byte(key))
+	if at < 0 {
 		return ""
 	}
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
+	start := at + len(key)
+	for i := start; i < len(m.Data); i++ {
+		switch m.Data[i] {
+		case '\\':
+			return decoded(m.Data[start-1:])
+		case '"':
+			return string(m.Data[start:i])
+		}
+	}
+	return ""
+}
+
+// decoded is a text with escapes in it, from its first quote on.
+func decoded(data []byte) string {
+	var s string
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&s); err != nil {
 		return ""
 	}
-	return string(rest[:end])
+	return s
 }
 
 // Revision is the revision that the message's id names. Statuses have none.
@@ -75,29 +96,49 @@ type Reader struct {
 	stream jetstream.Stream
 	name   string
 	prefix string
+
+	// What tests make smaller.
+	patience time.Duration
+	ahead    int // bytes
+	skew     time.Duration
 }
+
+const (
+	// defaultPatience bounds one wait for the server.
+	defaultPatience = 10 * time.Second
+	// defaultAhead is how much the server sends ahead of what was processed.
+	defaultAhead = 8 << 20
+	// defaultSkew is by how much the clocks of workers and servers may differ:
+	// what lies outside a range by more is not read.
+	defaultSkew = time.Hour
+)
 
 // Open looks the stream up. ErrNoStream means that there is none.
 func Open(ctx context.Context, nc *nats.Conn, stream, prefix string) (*Reader, error) {
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	s, err := js.Stream(ctx, stream)
+	r := &Reader{js: js, nc: nc, name: stream, prefix: prefix, patience: defaultPatience, ahead: defaultAhead, skew: defaultSkew}
+	wait, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	r.stream, err = js.Stream(wait, stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("stream %s: %w", stream, ErrNoStream)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("history: stream %s: %w", stream, err)
+		return nil, r.explain(ctx, "look it up", err)
 	}
-	return &Reader{js: js, nc: nc, stream: s, name: stream, prefix: prefix}, nil
+	return r, nil
 }
 
-// patience bounds one wait for the server.
-const patience = 10 * time.Second
-
-// Stream is what the server said of the stream when the reader was opened.
+// Stream is what the server said of the stream, when the reader was opened or
+// later.
 func (r *Reader) Stream() *jetstream.StreamInfo { return r.stream.CachedInfo() }
+
+// direct says that single messages can be read without asking the leader, and
+// the last ones before a point.
+func (r *Reader) direct() bool { return r.Stream().Config.AllowDirect }
 
 // Prefix is the subject prefix of the messages.
 func (r *Reader) Prefix() string { return r.prefix }
@@ -106,7 +147,11 @@ func (r *Reader) Prefix() string { return r.prefix }
 // then may have been deleted for their age. Those that are about to be count
 // too, since reading takes its time. It is nil for a stream that keeps all.
 func (r *Reader) Expired() func(stored time.Time) bool {
-	age := r.Stream().Config.MaxAge
+	c := r.Stream().Config
+	age, err := time.ParseDuration(c.Metadata[event.RetentionKey])
+	if err != nil || c.MaxAge > 0 && c.MaxAge < age {
+		age = c.MaxAge
+	}
 	if age <= 0 {
 		return nil
 	}
@@ -114,39 +159,39 @@ func (r *Reader) Expired() func(stored time.Time) bool {
 	return func(stored time.Time) bool { return time.Since(stored) > age }
 }
 
-// A Chain is where one of a watchlist's chains ends: the subject and sequence of
+// A Chain is where one of a watchlist's chains ends: region, sequence and time of
 // its last message.
 type Chain struct {
 	event.Chain
 	Region   string
 	Sequence uint64
+	Stored   time.Time // by the server
 }
 
 // Chains lists the chains of boards and of statuses that the stream has, in
-// stream order, without their messages. Those of all watchlists if none is
-// named.
+// the order of their last messages, without these. Those of all watchlists if
+// none is named.
 func (r *Reader) Chains(ctx context.Context, watchlists ...string) ([]Chain, error) {
-	q := Query{Watchlists: watchlists, Kinds: []event.Kind{event.Board, event.Status}}
-	conf := jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true, FilterSubjects: q.filters(r.prefix),
+	s, err := compile(r.prefix, Query{Watchlists: watchlists, Kinds: []event.Kind{event.Board, event.Status}})
+	if err != nil {
+		return nil, err
 	}
-	var out []Chain
-	at := make(map[event.Chain]int)
-	err := r.consume(ctx, conf, nil, func(m *Message, _ uint64) error {
-		s, err := event.ParseSubject(r.prefix, m.Subject)
-		if err != nil {
+	at := make(map[event.Chain]Chain)
+	p := pass{r: r, conf: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true, FilterSubjects: s.filters}}
+	p.fn = func(m *Message, _ uint64) error {
+		subject, err := event.ParseSubject(r.prefix, m.Subject)
+		if err != nil || !s.named(subject.Watchlist) {
 			return nil //nolint:nilerr // not one of ours
 		}
-		c := Chain{Chain: event.Chain{Watchlist: s.Watchlist, Kind: s.Kind}, Region: s.Region, Sequence: m.Sequence}
-		if i, ok := at[c.Chain]; ok {
-			out[i] = c // of another region, and later
-			return nil
-		}
-		at[c.Chain] = len(out)
-		out = append(out, c)
+		// A later one of the same chain is one of another region.
+		c := event.Chain{Watchlist: subject.Watchlist, Kind: subject.Kind}
+		at[c] = Chain{Chain: c, Region: subject.Region, Sequence: m.Sequence, Stored: m.Stored}
 		return nil
-	})
-	return out, err
+	}
+	if err := p.run(ctx); err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(at), func(a, b Chain) int { return cmp.Compare(a.Sequence, b.Sequence) }), nil
 }
 
 // Watchlists lists the watchlists that the stream has a board or a status of, by

@@ -17,6 +17,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/pipe"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/progress"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/when"
@@ -197,14 +198,16 @@ func (v *view) messages(ctx context.Context) error {
 // each goes over messages. An interruption ends it after a whole one and is no
 // error.
 func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Message) error) error {
+	bar := progress.New(progress.Config{Errs: v.errs, Data: v.out, What: "messages"})
 	read := 0
-	err := v.reader.Each(ctx, q, nil, func(m *history.Message) error {
+	err := v.reader.Each(ctx, q, bar.Update, func(m *history.Message) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		read++
 		return fn(m)
 	})
+	bar.Done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		_, err = fmt.Fprintf(v.errs, "interrupted after %s\n", text.Some(read, "message"))
 	}

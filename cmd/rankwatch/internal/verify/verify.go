@@ -16,6 +16,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/pipe"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/progress"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/history"
@@ -71,7 +72,7 @@ func verify(ctx context.Context, names []string, out, errs io.Writer) (err error
 	if err := past.Check(ctx, r, names...); err != nil {
 		return err
 	}
-	a, err := checkAll(ctx, r, names)
+	a, err := checkAll(ctx, r, names, errs)
 	if ctx.Err() != nil {
 		// Not a proof, so not a success either.
 		return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
@@ -82,9 +83,10 @@ func verify(ctx context.Context, names []string, out, errs io.Writer) (err error
 	return pipe.Quiet(func() error { return a.report(out) })
 }
 
-// checkAll checks the watchlists, all if none is named.
-func checkAll(ctx context.Context, r *history.Reader, names []string) (*audit, error) {
-	a := &audit{reader: r}
+// checkAll checks the watchlists, all if none is named, and says on errs how far
+// it is.
+func checkAll(ctx context.Context, r *history.Reader, names []string, errs io.Writer) (*audit, error) {
+	a := &audit{reader: r, errs: errs}
 	lists, err := r.Watchlists(ctx, names...)
 	if err != nil {
 		return a, err
@@ -104,6 +106,7 @@ const maxTracks = 256
 // An audit checks history and keeps the first fault of each watchlist.
 type audit struct {
 	reader *history.Reader
+	errs   io.Writer
 	ledger *recount.Ledger
 	tracks map[string]*recount.Track
 	faults map[string]*recount.Fault
@@ -122,11 +125,14 @@ type row struct {
 func (a *audit) check(ctx context.Context, lists []string) error {
 	a.ledger = recount.NewLedger(recount.LedgerConfig{Prefix: a.reader.Prefix(), Expired: a.reader.Expired()})
 	a.tracks, a.faults = make(map[string]*recount.Track), make(map[string]*recount.Fault)
-	if err := a.reader.Each(ctx, history.Query{Watchlists: lists}, nil, func(m *history.Message) error {
+	bar := progress.New(progress.Config{Errs: a.errs, What: "messages", Lines: true})
+	err := a.reader.Each(ctx, history.Query{Watchlists: lists}, bar.Update, func(m *history.Message) error {
 		a.read++
 		a.take(m)
 		return nil
-	}); err != nil {
+	})
+	bar.Done()
+	if err != nil {
 		return err
 	}
 	for _, name := range lists {
