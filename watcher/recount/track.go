@@ -75,15 +75,15 @@ func (t *Track) Next(r *Reading) *Fault {
 		return r.fault("time %q is none", r.Time)
 	}
 	t.sum.Last, t.sum.Until = r.Data.Revision, at
-	t.sum.Unnamed += r.Unnamed
 	if t.last == nil && !r.first() || t.blurred || r.Cut {
 		t.begin(r, rules)
-		t.sum.First, t.sum.Since, t.sum.Readings, t.sum.Events = r.Data.Revision, at, 1, 0
+		t.sum.First, t.sum.Since, t.sum.Readings, t.sum.Events, t.sum.Unnamed = r.Data.Revision, at, 1, 0, 0
 		return nil
 	}
 	if t.last == nil {
 		t.sum.First, t.sum.Since = r.Data.Revision, at
 	}
+	t.sum.Unnamed += r.Unnamed
 	t.sum.Readings++
 	t.sum.Events += len(r.Events)
 	for _, check := range []func(*Reading) *Fault{t.frame, t.link, r.complete} {
