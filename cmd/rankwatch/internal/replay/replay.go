@@ -28,13 +28,19 @@ NAME, or of all. It reads the stream: that of RANKWATCH_NATS_URL, or the embedde
 one through the running worker's listener, or from RANKWATCH_DATA_DIR while no
 worker runs. It disturbs no worker.
 
+--publish sends the stored bytes again, under another prefix and with the header
+Rankwatch-Replay: acknowledged where a stream takes in the new subjects, as plain
+messages else.
+
 T is ` + when.Form + `.
 Times are those of the readings, as in the messages' time. Both ends count.`
 
 const examples = `  rankwatch replay --since 7d
   rankwatch replay us-beauty --since 2026-11-01 --until 36h --kind entered,dropped
   rankwatch replay us-beauty --from-revision 40 --uid 6787580688797713413
-  rankwatch replay -o json > history.jsonl`
+  rankwatch replay -o json > history.jsonl
+  rankwatch replay --since 30d --publish rebuild
+  rankwatch replay us-beauty --since 1d --publish rehearsal --speed 60x`
 
 type options struct {
 	names        []string
@@ -42,6 +48,9 @@ type options struct {
 	from, to     uint64
 	kinds, uids  []string
 	output       string
+
+	publish, speed string
+	outputSet      bool
 }
 
 // Command returns the verb.
@@ -53,7 +62,7 @@ func Command() *cobra.Command {
 		Long:    long,
 		Example: examples,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.names = args
+			o.names, o.outputSet = args, cmd.Flags().Changed("output")
 			return replay(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -65,6 +74,8 @@ func Command() *cobra.Command {
 	f.StringSliceVar(&o.kinds, "kind", nil, "only these kinds: "+strings.Join(kindNames, ", "))
 	f.StringSliceVar(&o.uids, "uid", nil, "only changes of these creators")
 	f.StringVarP(&o.output, "output", "o", "table", "table, json (the stored messages, one a line) or csv")
+	f.StringVar(&o.publish, "publish", "", "publish the messages again under the subject prefix `PREFIX` instead of printing them")
+	f.StringVar(&o.speed, "speed", "", "with --publish: keep the time between readings, divided by `N`: 1x, 60x, 0.5x; default: as fast as the bus takes them")
 	return cmd
 }
 
@@ -111,7 +122,8 @@ func (o *options) query(now time.Time) (history.Query, error) {
 func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	s, serr := settings.Load()
 	q, qerr := o.query(time.Now())
-	if err := errors.Join(serr, qerr); err != nil {
+	p, perr := o.republication(s.Prefix)
+	if err := errors.Join(serr, qerr, perr); err != nil {
 		return exit.AsUsage(err)
 	}
 	b, err := bus.Open(s, "replay")
@@ -119,9 +131,15 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
+	if err := p.heard(b); err != nil {
+		return err
+	}
 	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
 	if err != nil {
 		return err
+	}
+	if p != nil {
+		return p.run(ctx, b.Conn, source{r, q}, errs)
 	}
 	bar := progress.New(progress.Config{Errs: errs, Data: out, What: "messages"})
 	defer bar.Done()
@@ -130,5 +148,13 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		w.Write(m.Data)
 		return w.WriteByte('\n')
 	})
-	return errors.Join(err, w.Flush())
+	return errors.Join(unlessStopped(ctx, err), w.Flush())
+}
+
+// unlessStopped leaves out that the user ended it: what was printed is right.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
