@@ -145,7 +145,9 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	defer bar.Done()
 	w := bufio.NewWriterSize(out, 1<<20)
 	err = r.Each(ctx, q, bar.Update, func(m *history.Message) error {
-		w.Write(m.Data)
+		if _, err := w.Write(m.Data); err != nil {
+			return err
+		}
 		return w.WriteByte('\n')
 	})
 	return errors.Join(unlessStopped(ctx, err), w.Flush())
