@@ -155,17 +155,27 @@ func checkNames(stream, prefix string) error {
 	if stream == "" || strings.ContainsAny(stream, " \t\r\n.*>/\\") {
 		return &ConfigError{What: fmt.Sprintf("%q is no stream name", stream), Do: "set RANKWATCH_STREAM to a name without spaces, dots, slashes, * and >"}
 	}
-	bad := &ConfigError{What: fmt.Sprintf("%q is no subject prefix", prefix), Do: "set RANKWATCH_SUBJECT_PREFIX to letters, digits, - and _, beginning with a letter or digit; dots may part several such words"}
+	if !ValidPrefix(prefix) {
+		return &ConfigError{What: fmt.Sprintf("%q is no subject prefix", prefix), Do: "set RANKWATCH_SUBJECT_PREFIX to " + PrefixForm}
+	}
+	return nil
+}
+
+// PrefixForm says what ValidPrefix takes, for errors.
+const PrefixForm = "letters, digits, - and _, beginning with a letter or digit; dots may part several such words"
+
+// ValidPrefix says whether messages may be published under a subject prefix.
+func ValidPrefix(prefix string) bool {
 	for word := range strings.SplitSeq(prefix, ".") {
 		if word == "" || word[0] == '_' || word[0] == '-' {
-			return bad
+			return false
 		}
 		for i := range len(word) {
 			c := word[i]
 			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-				return bad
+				return false
 			}
 		}
 	}
-	return nil
+	return true
 }

@@ -91,18 +91,16 @@ func (b *Bar) sleep(d time.Duration) bool {
 }
 
 func (b *Bar) draw() {
-	start := time.Now()
-	if !b.sleep(patience) {
-		return
-	}
 	bar := progressbar.NewOptions64(1, progressbar.OptionSetWriter(b.c.Errs), progressbar.OptionSetWidth(24),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(b.c.What),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(0))
+	if !b.sleep(patience) {
+		return
+	}
 	for {
 		read, left := b.read.Load(), b.left.Load()
 		// The last message is not the end of the work, which is Done.
 		bar.ChangeMax64(int64(read + max(left, 1)))
-		bar.Describe(remaining(read, left, time.Since(start)))
 		if err := bar.Set64(int64(read)); err != nil {
 			break // a terminal that went away
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
@@ -31,6 +32,10 @@ const long = `Prints what was published, oldest first, the same each time: of th
 NAME, or of all. It reads the stream: that of RANKWATCH_NATS_URL, or the embedded
 one through the running worker's listener, or from RANKWATCH_DATA_DIR while no
 worker runs. It disturbs no worker.
+
+--publish sends the stored bytes again, under another prefix and with the header
+Rankwatch-Replay: acknowledged where a stream takes in the new subjects, as plain
+messages else.
 
 T is ` + when.Form + `.
 Times are those of the readings, as in the messages' time. Both ends count.
@@ -61,7 +66,11 @@ const examples = `  rankwatch replay --since 7d
   rankwatch replay us-beauty --net --since 7d
 
   # would fewer messages do? Edit a copy and try it before living with it
-  rankwatch replay --rules watchlists.new.yaml`
+  rankwatch replay --rules watchlists.new.yaml
+
+  # again on the bus, for a downstream service that is rebuilt
+  rankwatch replay --since 30d --publish rebuild
+  rankwatch replay us-beauty --since 1d --publish rehearsal --speed 60x`
 
 type options struct {
 	names       []string
@@ -70,6 +79,9 @@ type options struct {
 	output      string
 	net         bool
 	rules       string // path of a watchlist file
+	publish     string
+	speed       string
+	outputSet   bool
 }
 
 // Command returns the verb.
@@ -81,7 +93,7 @@ func Command() *cobra.Command {
 		Long:    long,
 		Example: examples,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.names = args
+			o.names, o.outputSet = args, cmd.Flags().Changed("output")
 			return replay(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -92,6 +104,8 @@ func Command() *cobra.Command {
 	f.StringVarP(&o.output, "output", "o", "table", "table, json (the stored messages, one a line) or csv")
 	f.BoolVar(&o.net, "net", false, "one net difference between both ends instead of the steps")
 	f.StringVar(&o.rules, "rules", "", "what the rules of this watchlist `FILE` would have told, beside what was published")
+	f.StringVar(&o.publish, "publish", "", "publish the messages again under the subject prefix `PREFIX` instead of printing them")
+	f.StringVar(&o.speed, "speed", "", "with --publish: keep the time between readings, divided by `N`: 1x, 60x, 0.5x; default: as fast as the bus takes them")
 	return cmd
 }
 
@@ -120,6 +134,9 @@ func (o *options) modes() []error {
 	if o.net && o.rules != "" {
 		all = append(all, errors.New("--net and --rules: choose one"))
 	}
+	if o.publish != "" && (o.net || o.rules != "") {
+		all = append(all, errors.New("--publish sends stored messages: leave out --net and --rules"))
+	}
 	if o.rules != "" && len(o.uids) > 0 {
 		all = append(all, errors.New("--rules and --uid: rules are about whole boards, leave --uid out"))
 	}
@@ -137,7 +154,8 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	if o.rules != "" {
 		file, _, ferr = worker.ReadWatchlists(o.rules)
 	}
-	if err := errors.Join(serr, qerr, ferr); err != nil {
+	again, perr := o.republication(s.Prefix)
+	if err := errors.Join(serr, qerr, ferr, perr); err != nil {
 		return exit.AsUsage(err)
 	}
 	b, err := bus.Open(s, "replay")
@@ -145,21 +163,26 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
+	if err := again.heard(b); err != nil {
+		return err
+	}
 	r, err := past.Open(ctx, b.Conn, s)
 	if err != nil {
 		return err
 	}
-	v := &view{reader: r, query: q, format: o.output, target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names}, errs: errs}
+	v := &view{conn: b.Conn, reader: r, query: q, format: o.output, target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names}, errs: errs, again: again}
 	return pipe.Quiet(func() error { return v.show(ctx, o, file) })
 }
 
 // A view is a range of history and where it is printed.
 type view struct {
+	conn   *nats.Conn
 	reader *history.Reader
 	query  history.Query
 	format string
 	target
-	errs io.Writer
+	errs  io.Writer
+	again *republication // nil to print
 }
 
 // show prints what the options ask for.
@@ -181,6 +204,8 @@ func (v *view) show(ctx context.Context, o options, file []watcher.Watchlist) er
 		}
 	}
 	switch {
+	case v.again != nil:
+		return v.again.run(ctx, v.conn, source{v.reader, v.query}, v.errs)
 	case o.net:
 		return v.net(ctx)
 	case o.rules != "":
@@ -210,6 +235,14 @@ func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Messa
 	bar.Done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		_, err = fmt.Fprintf(v.errs, "interrupted after %s\n", text.Some(read, "message"))
+	}
+	return err
+}
+
+// unlessStopped leaves out that the user ended it.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
 	}
 	return err
 }
