@@ -190,3 +190,34 @@ func TestChainsMissNoneWhileBoardsComeIn(t *testing.T) {
 	close(stop)
 	<-done
 }
+
+// A numbered message is one as a consumer delivers it.
+type numbered struct {
+	jetstream.Msg
+	stream, consumer uint64
+}
+
+func (n numbered) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: n.stream, Consumer: n.consumer}, NumPending: 9}, nil
+}
+func (n numbered) Subject() string { return prefix + ".US.w.board" }
+func (n numbered) Data() []byte    { return nil }
+
+// What a dying connection swallowed is asked for again: nothing behind the gap
+// is handed out.
+func TestAGapOnTheWayLosesTheConsumer(t *testing.T) {
+	t.Parallel()
+	var got []uint64
+	p := &pass{last: 100, fn: func(m *Message, _ uint64) error {
+		got = append(got, m.Sequence)
+		return nil
+	}}
+	h := hand{p: p, end: make(chan error, 1)}
+	for _, n := range []uint64{1, 2, 4, 5} {
+		h.take(numbered{stream: 10 * n, consumer: n})
+	}
+	var lost *lostError
+	if err := <-h.end; !errors.As(err, &lost) || len(got) != 2 || p.msg.Sequence != 20 {
+		t.Errorf("%v after %v", err, got)
+	}
+}
