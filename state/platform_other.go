@@ -16,7 +16,8 @@ func lockFile(*os.File, bool, time.Duration) error { return nil }
 
 func unlockFile(*os.File) error { return nil }
 
-func syncDir(string) error { return nil }
+// SyncDir does nothing where directories cannot be synced.
+func SyncDir(string) error { return nil }
 
 // lockExclusive only looks whether somebody has the lock: bbolt cannot be made
 // to hold it without opening the state.

@@ -21,6 +21,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
+	"github.com/rankwatch/rankwatch/state"
 )
 
 const long = `Writes a consistent copy of a worker's state to FILE, and of its stream where the
@@ -118,7 +119,7 @@ func write(ctx context.Context, file, dir string, m manifest) error {
 	if err := os.Rename(packed, file); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return state.SyncDir(filepath.Dir(file))
 }
 
 func summary(file, dir string, m manifest) string {

@@ -126,33 +126,26 @@ func (o *options) check(now time.Time) (request, error) {
 	return r, errors.Join(all...)
 }
 
-func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
+func run(ctx context.Context, o options, out, errs io.Writer) error {
 	s, serr := settings.Load()
 	req, oerr := o.check(time.Now())
 	if err := errors.Join(serr, oerr); err != nil {
 		return exit.AsUsage(err)
 	}
-	b, err := bus.Open(s, "board")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
-	}
-	if past.Empty(r) {
-		return errors.New(past.Nothing(r))
-	}
-	if err := past.Check(ctx, r, o.name); err != nil {
-		return err
-	}
-	style := text.StyleOf(out)
-	return pipe.Quiet(func() error {
-		if o.byUID {
-			return showPath(ctx, r, o, req, streams{out, errs, style})
+	return past.Read(ctx, s, "board", func(_ *bus.Bus, r *history.Reader) error {
+		if past.Empty(r) {
+			return errors.New(past.Nothing(r))
 		}
-		return showBoard(ctx, r, o, req, streams{out, errs, style})
+		if err := past.Check(ctx, r, o.name); err != nil {
+			return err
+		}
+		return pipe.Quiet(func() error {
+			to := streams{out, errs, text.StyleOf(out)}
+			if o.byUID {
+				return showPath(ctx, r, o, req, to)
+			}
+			return showBoard(ctx, r, o, req, to)
+		})
 	})
 }
 

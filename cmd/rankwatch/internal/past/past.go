@@ -12,21 +12,29 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
 )
 
-// Open opens the stream that the settings name.
-func Open(ctx context.Context, nc *nats.Conn, s settings.Settings) (*history.Reader, error) {
-	r, err := history.Open(ctx, nc, s.Stream, s.Prefix)
-	if errors.Is(err, history.ErrNoStream) {
-		return nil, fmt.Errorf("%w; no worker has published here yet, or RANKWATCH_STREAM is another", err)
+// Read finds the stream that the settings name, for a verb, and hands it to fn.
+// It closes what it opened.
+func Read(ctx context.Context, s settings.Settings, verb string, fn func(*bus.Bus, *history.Reader) error) (err error) {
+	b, err := bus.Open(s, verb)
+	if err != nil {
+		return err
 	}
-	return r, err
+	defer func() { err = errors.Join(err, b.Close()) }()
+	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
+	if errors.Is(err, history.ErrNoStream) {
+		return fmt.Errorf("%w; no worker has published here yet, or RANKWATCH_STREAM is another", err)
+	}
+	if err != nil {
+		return err
+	}
+	return fn(b, r)
 }
 
 // Empty says that the stream holds nothing.

@@ -146,7 +146,7 @@ func (o *options) modes() []error {
 	return all
 }
 
-func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
+func replay(ctx context.Context, o options, out, errs io.Writer) error {
 	s, serr := settings.Load()
 	q, qerr := o.query(time.Now())
 	var file []watcher.Watchlist
@@ -158,20 +158,16 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	if err := errors.Join(serr, qerr, ferr, perr); err != nil {
 		return exit.AsUsage(err)
 	}
-	b, err := bus.Open(s, "replay")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	if err := again.heard(b); err != nil {
-		return err
-	}
-	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
-	}
-	v := &view{conn: b.Conn, reader: r, query: q, format: o.output, target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names}, errs: errs, again: again}
-	return pipe.Quiet(func() error { return v.show(ctx, o, file) })
+	return past.Read(ctx, s, "replay", func(b *bus.Bus, r *history.Reader) error {
+		if err := again.heard(b); err != nil {
+			return err
+		}
+		v := &view{
+			conn: b.Conn, reader: r, query: q, format: o.output, errs: errs, again: again,
+			target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names},
+		}
+		return pipe.Quiet(func() error { return v.show(ctx, o, file) })
+	})
 }
 
 // A view is a range of history and where it is printed.

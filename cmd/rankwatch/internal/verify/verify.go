@@ -4,7 +4,6 @@ package verify
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -51,36 +50,29 @@ func Command() *cobra.Command {
 	}
 }
 
-func verify(ctx context.Context, names []string, out, errs io.Writer) (err error) {
+func verify(ctx context.Context, names []string, out, errs io.Writer) error {
 	s, err := settings.Load()
 	if err != nil {
 		return exit.AsUsage(err)
 	}
-	b, err := bus.Open(s, "verify")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
-	}
-	if past.Empty(r) {
-		_, err := fmt.Fprintf(errs, "%s: nothing to prove\n", past.Nothing(r))
-		return err
-	}
-	if err := past.Check(ctx, r, names...); err != nil {
-		return err
-	}
-	a, err := checkAll(ctx, r, names, errs)
-	if ctx.Err() != nil {
-		// Not a proof, so not a success either.
-		return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
-	}
-	if err != nil {
-		return err
-	}
-	return pipe.Quiet(func() error { return a.report(out) })
+	return past.Read(ctx, s, "verify", func(_ *bus.Bus, r *history.Reader) error {
+		if past.Empty(r) {
+			_, err := fmt.Fprintf(errs, "%s: nothing to prove\n", past.Nothing(r))
+			return err
+		}
+		if err := past.Check(ctx, r, names...); err != nil {
+			return err
+		}
+		a, err := checkAll(ctx, r, names, errs)
+		if ctx.Err() != nil {
+			// Not a proof, so not a success either.
+			return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
+		}
+		if err != nil {
+			return err
+		}
+		return pipe.Quiet(func() error { return a.report(out) })
+	})
 }
 
 // checkAll checks the watchlists, all if none is named, and says on errs how far
