@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
@@ -34,7 +36,25 @@ func Read(ctx context.Context, s settings.Settings, verb string, fn func(*bus.Bu
 	if err != nil {
 		return err
 	}
+	if _, err := r.First(ctx); !Empty(r) && errors.Is(err, history.ErrNotFound) {
+		return exit.AsUsage(fmt.Errorf("stream %s holds nothing under the prefix %s, but %s; set RANKWATCH_SUBJECT_PREFIX, or RANKWATCH_STREAM",
+			s.Stream, s.Prefix, strings.Join(r.Stream().Config.Subjects, ", ")))
+	} else if err != nil && !errors.Is(err, history.ErrNotFound) {
+		return err
+	}
 	return fn(b, r)
+}
+
+// Filled refuses flags that were given an empty value, which most often is a
+// variable that is not set, and would select everything.
+func Filled(f *pflag.FlagSet) error {
+	var all []error
+	f.Visit(func(x *pflag.Flag) {
+		if v := x.Value.String(); v == "" || v == "[]" {
+			all = append(all, fmt.Errorf("--%s: is empty", x.Name))
+		}
+	})
+	return errors.Join(all...)
 }
 
 // Empty says that the stream holds nothing.
