@@ -61,7 +61,7 @@ func (v *view) previous(ctx context.Context, r *history.Reader) (*event.Snapshot
 	}
 	m, err := r.BoardAtRevision(ctx, v.Watchlist, revision)
 	if errors.Is(err, history.ErrNotFound) {
-		v.note = fmt.Sprintf("revision %d is past the retention: what changed is not known", revision)
+		v.note = fmt.Sprintf("revision %d is not in the stream any more: what changed is not known", revision)
 		return nil, nil
 	}
 	if err != nil {

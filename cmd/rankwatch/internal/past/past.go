@@ -158,31 +158,38 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
+// maxBegins is for how many watchlists it is looked up where history begins, and
+// maxTold how many of them are told one by one.
+const (
+	maxBegins = 256
+	maxTold   = 5
+)
+
 // Begins says where the history of the query's watchlists begins, a line each,
 // if something that the query asks for is past the retention.
 func Begins(ctx context.Context, r *history.Reader, q history.Query) ([]string, error) {
-	if len(q.Watchlists) == 0 {
-		first, err := r.First(ctx)
-		if errors.Is(err, history.ErrNotFound) || err == nil && (history.Whole(first) || !reaches(q.Since, first.Time())) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return []string{fmt.Sprintf("history begins at %s; what came before is past the retention", stamp(first.Time()))}, nil
+	lists, err := r.Watchlists(ctx, q.Watchlists...)
+	if err != nil {
+		return nil, err
 	}
 	var lines []string
-	for _, w := range q.Watchlists {
+	for _, w := range lists[:min(len(lists), maxBegins)] {
 		m, err := r.FirstBoard(ctx, w)
 		if errors.Is(err, history.ErrNotFound) {
 			continue // it has statuses only
 		}
 		if err != nil {
-			return lines, err
+			return nil, err
 		}
 		if n, ok := m.Revision(); ok && n > 1 && q.FromRevision < n && reaches(q.Since, m.Time()) {
-			lines = append(lines, fmt.Sprintf("%s: history begins at revision %d, %s; what came before is past the retention", w, n, stamp(m.Time())))
+			lines = append(lines, fmt.Sprintf("%s: history begins at revision %d, %s", w, n, stamp(m.Time())))
 		}
+	}
+	if more := len(lines) - maxTold; more > 0 && len(q.Watchlists) == 0 {
+		lines = append(lines[:maxTold], fmt.Sprintf("and that of %d more watchlists begins later than with revision 1", more))
+	}
+	if len(lists) > maxBegins {
+		lines = append(lines, fmt.Sprintf("where history begins was looked up for %d of %d watchlists", maxBegins, len(lists)))
 	}
 	return lines, nil
 }
