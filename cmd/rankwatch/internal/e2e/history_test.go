@@ -173,7 +173,7 @@ func (s *setup) tampered(t *testing.T, heard []sent) {
 	}{
 		{"as it was", heard, ""},
 		{"rank changed", change(fmt.Sprintf(`"after":{"rank":%d`, d.Data.After.Rank), fmt.Sprintf(`"after":{"rank":%d`, d.Data.After.Rank+1)), d.ID},
-		{"followers changed", change(`"follower_count":`, `"follower_count":1`), fmt.Sprintf("%s/%d/board", d.Data.Watchlist, d.Data.Revision)},
+		{"link changed", change(`"url":"`, `"url":"x`), fmt.Sprintf("%s/%d/board", d.Data.Watchlist, d.Data.Revision)},
 		{"removed", slices.Concat(heard[:at], heard[at+1:]), fmt.Sprintf("event %d of %d is missing", d.Data.N, d.Data.Of)},
 		{"doubled", slices.Concat(heard[:at], []sent{m}, heard[at:]), d.ID},
 		{"doubled at the end", append(slices.Clone(heard), m), d.ID},
