@@ -220,7 +220,7 @@ func (u *unpacking) take(h *tar.Header, r io.Reader) (err error) {
 		}
 		return err
 	}
-	var to io.Writer = io.Discard
+	to := io.Discard
 	if h.Typeflag != tar.TypeReg || !slices.Contains([]string{stateName, dataName, metaName}, h.Name) {
 		u.foreign = append(u.foreign, h.Name)
 	} else if h.Name == stateName || u.stream {
