@@ -43,7 +43,7 @@ func Command() *cobra.Command {
 		Short:   "Copy a worker's state and its stream into a file, while it runs too",
 		Long:    long,
 		Example: examples,
-		Args:    cobra.ExactArgs(1),
+		Args:    exit.OneArg("file to write"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return backup(cmd.Context(), settings.Load, args[0], cmd.ErrOrStderr())
 		},
@@ -106,7 +106,7 @@ func write(ctx context.Context, file, dir string, m manifest) error {
 	if err != nil {
 		return err
 	}
-	err = pack(ctx, f, dir, m, names(m.Content != nil))
+	err = pack(ctx, f, dir, m)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -64,7 +64,7 @@ func Command() *cobra.Command {
 		Short:   "A board as it is or was, or one creator's path over time",
 		Long:    long,
 		Example: examples,
-		Args:    cobra.ExactArgs(1),
+		Args:    exit.OneArg("watchlist"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.name = args[0]
 			o.byNumber, o.byUID = cmd.Flags().Changed("revision"), cmd.Flags().Changed("uid")
@@ -140,11 +140,11 @@ func run(ctx context.Context, o options, out, errs io.Writer) error {
 			return err
 		}
 		return pipe.Quiet(func() error {
-			to := streams{out, errs, text.StyleOf(out)}
+			s := showing{options: o, request: req, from: r, to: streams{out, errs, text.StyleOf(out)}}
 			if o.byUID {
-				return showPath(ctx, r, o, req, to)
+				return s.creator(ctx)
 			}
-			return showBoard(ctx, r, o, req, to)
+			return s.board(ctx)
 		})
 	})
 }
@@ -155,43 +155,51 @@ type streams struct {
 	style     text.Style
 }
 
-func showBoard(ctx context.Context, r *history.Reader, o options, req request, to streams) error {
-	m, err := find(ctx, r, o, req)
+// A showing is what is shown, of which history, and where.
+type showing struct {
+	options
+	request
+	from *history.Reader
+	to   streams
+}
+
+// board shows the board that is asked for.
+func (s *showing) board(ctx context.Context) error {
+	m, err := s.find(ctx)
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		_, err := to.out.Write(append(m.Data[:len(m.Data):len(m.Data)], '\n'))
+	if s.output == "json" {
+		_, err := s.to.out.Write(append(m.Data[:len(m.Data):len(m.Data)], '\n'))
 		return err
 	}
-	v, err := newView(ctx, r, m)
+	v, err := newView(ctx, s.from, m)
 	if err != nil {
 		return err
 	}
-	if o.output == "csv" {
-		return v.csv(to.out, o.all)
+	if s.output == "csv" {
+		return v.csv(s.to.out, s.all)
 	}
-	_, err = io.WriteString(to.out, v.table(to.style, o.all))
+	_, err = io.WriteString(s.to.out, v.table(s.to.style, s.all))
 	return err
 }
 
-// find looks the board up that is asked for.
-func find(ctx context.Context, r *history.Reader, o options, req request) (m *history.Message, err error) {
+func (s *showing) find(ctx context.Context) (m *history.Message, err error) {
 	var what string
-	switch {
-	case o.byNumber:
-		what = fmt.Sprintf("no revision %d of %s", o.revision, o.name)
-		m, err = r.BoardAtRevision(ctx, o.name, o.revision)
-	case !req.at.IsZero():
-		what = fmt.Sprintf("no board of %s at %s", o.name, req.at.UTC().Format(time.RFC3339))
-		m, err = r.BoardAt(ctx, o.name, req.at)
+	switch at := s.request.at; {
+	case s.byNumber:
+		what = fmt.Sprintf("no revision %d of %s", s.revision, s.name)
+		m, err = s.from.BoardAtRevision(ctx, s.name, s.revision)
+	case !at.IsZero():
+		what = fmt.Sprintf("no board of %s at %s", s.name, at.UTC().Format(time.RFC3339))
+		m, err = s.from.BoardAt(ctx, s.name, at)
 	default:
-		what = "no board of " + o.name
-		m, err = r.LastBoard(ctx, o.name)
+		what = "no board of " + s.name
+		m, err = s.from.LastBoard(ctx, s.name)
 	}
 	if !errors.Is(err, history.ErrNotFound) {
 		return m, err
 	}
-	extent, xerr := past.Extent(ctx, r, o.name)
+	extent, xerr := past.Extent(ctx, s.from, s.name)
 	return nil, errors.Join(fmt.Errorf("%s: %s", what, extent), xerr)
 }
