@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -26,7 +25,7 @@ func newNetPrinter(format string, t target) netPrinter {
 	case "json":
 		return newNetLines(t)
 	case "csv":
-		return &netSheet{w: newCSV(t, netColumns)}
+		return &netSheet{w: text.NewCSV(t.out, netColumns)}
 	}
 	return &netTable{w: bufio.NewWriter(t.out), style: t.style}
 }
@@ -105,7 +104,7 @@ var netColumns = []string{
 }
 
 // netSheet is CSV, a change a row.
-type netSheet struct{ w *csv.Writer }
+type netSheet struct{ w *text.CSV }
 
 func (s *netSheet) print(_ span, _ event.Counts, changes []netChange) error {
 	for i := range changes {
@@ -131,18 +130,7 @@ func (s *netSheet) print(_ span, _ event.Counts, changes []netChange) error {
 	return nil
 }
 
-func (s *netSheet) close() error {
-	s.w.Flush()
-	return s.w.Error()
-}
-
-// newCSV writes a header; its error comes with the flush.
-func newCSV(t target, header []string) *csv.Writer {
-	w := csv.NewWriter(t.out)
-	w.UseCRLF = true
-	_ = w.Write(header)
-	return w
-}
+func (s *netSheet) close() error { return s.w.Close() }
 
 // cell is a text that may be unknown.
 func cell(s *string) string {

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bufio"
-	"encoding/csv"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ func newRulesPrinter(format string, t target) rulesPrinter {
 	case "json":
 		return &rulesLines{newNetLines(t)}
 	case "csv":
-		return &rulesSheet{newCSV(t, rulesColumns)}
+		return &rulesSheet{text.NewCSV(t.out, rulesColumns)}
 	}
 	return &rulesTable{w: bufio.NewWriter(t.out), style: t.style}
 }
@@ -109,7 +108,7 @@ var rulesColumns = []string{
 }
 
 // rulesSheet is CSV with the differences alone.
-type rulesSheet struct{ w *csv.Writer }
+type rulesSheet struct{ w *text.CSV }
 
 func (s *rulesSheet) difference(d *difference) error {
 	row := []string{d.Watchlist, strconv.FormatUint(d.Revision, 10), d.Time, d.Only, string(d.Kind), text.Cell(d.UID), text.Cell(d.Nickname)}
@@ -121,7 +120,4 @@ func (s *rulesSheet) difference(d *difference) error {
 
 func (s *rulesSheet) sum(*backtest) error { return nil }
 
-func (s *rulesSheet) close() error {
-	s.w.Flush()
-	return s.w.Error()
-}
+func (s *rulesSheet) close() error { return s.w.Close() }
