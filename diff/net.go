@@ -29,7 +29,8 @@ func Net(before, after Board, cut bool) []Change {
 	}
 	slices.SortStableFunc(out, func(x, y Change) int {
 		if x.Kind != y.Kind || x.Kind != Dropped {
-			return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.After.Position, y.After.Position))
+			// Whom the later board does not show has no position: last.
+			return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(uint32(x.After.Position-1), uint32(y.After.Position-1)), cmp.Compare(x.After.Rank, y.After.Rank))
 		}
 		return cmp.Or(cmp.Compare(x.Before.Rank, y.Before.Rank), cmp.Compare(x.UID, y.UID))
 	})

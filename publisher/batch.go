@@ -63,7 +63,9 @@ func (p *Publisher) outgoing(b *event.Batch, m *event.Message) *nats.Msg {
 		h["Content-Type"] = []string{contentTypeHead}
 		h[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
 		h[jetstream.MsgTTLHeader] = []string{neverExpires}
-		h[revisionHeader] = []string{strconv.FormatUint(b.Revision, 10)}
+		h[event.RevisionHeader] = []string{strconv.FormatUint(b.Revision, 10)}
+		// What seals a board is the next one; the last has only this.
+		h[event.DigestHeader] = []string{event.Digest(b.Fence().Data)}
 	case event.Fence:
 		out.Subject = ingestRoot + m.Subject
 		h["Content-Type"] = []string{event.ContentType}

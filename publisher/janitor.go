@@ -2,9 +2,11 @@ package publisher
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -19,6 +21,7 @@ import (
 // the chain goes on.
 type janitor struct {
 	created time.Time // of the stream that the rest is about
+	backs   uint64    // how often that had gone back
 	from    uint64    // the first sequence not looked at
 	events  uint64    // the first sequence whose events are still there
 	left    map[event.Chain]uint64
@@ -64,10 +67,14 @@ func (p *Publisher) sweep(ctx context.Context, j *janitor, cutoff time.Time) (in
 	if !known || !rec.Created.Equal(created) {
 		return 0, nil // what is acknowledged may not be on this stream: recovery first
 	}
-	if !j.created.Equal(created) {
-		*j = janitor{created: created, left: make(map[event.Chain]uint64)}
+	if backs := p.backs.Load(); !j.created.Equal(created) || j.backs != backs {
+		// Sequences of a lost past say nothing of what has come again.
+		*j = janitor{created: created, backs: backs, left: make(map[event.Chain]uint64)}
 	}
 	old, err := p.oldFences(ctx, j, cutoff)
+	if err == nil && j.from > j.events && j.from > 1 {
+		err = p.noteSwept(ctx, j.from)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -93,6 +100,23 @@ func (p *Publisher) sweep(ctx context.Context, j *janitor, cutoff time.Time) (in
 		}
 	}
 	return swept, p.sweepEvents(ctx, s, j)
+}
+
+// noteSwept says on the stream what is about to go, so that a reader can tell
+// what is missing for its age from what is missing.
+func (p *Publisher) noteSwept(ctx context.Context, sequence uint64) error {
+	data, err := json.Marshal(event.Swept{Sequence: sequence})
+	if err != nil {
+		return fmt.Errorf("publisher: sweep: %w", err)
+	}
+	m := &nats.Msg{
+		Subject: event.SweptSubject(p.cfg.Prefix), Data: data,
+		Header: nats.Header{"Content-Type": {"application/json"}, jetstream.MsgTTLHeader: {neverExpires}, jetstream.MsgRollup: {jetstream.MsgRollupSubject}},
+	}
+	if _, err := p.js.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("publisher: sweep: note: %w", err)
+	}
+	return nil
 }
 
 // sweepEvents deletes the events of readings whose board is old. Boards go

@@ -40,6 +40,7 @@ type Publisher struct {
 	denied atomic.Pointer[error]                // last violation of permissions
 	live   atomic.Pointer[life]                 // of the present connection
 	lost   atomic.Bool                          // the stream may have changed since the last recovery
+	backs  atomic.Uint64                        // how often the stream went back
 
 	close   sync.Once
 	service micro.Service

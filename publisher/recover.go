@@ -35,6 +35,9 @@ func (p *Publisher) recover(ctx context.Context) error {
 	} else if p.back {
 		p.startSeq = 0
 	}
+	if p.back {
+		p.backs.Add(1)
+	}
 	suspect, why := p.outbox.Suspect()
 	var chains []event.Chain
 	if p.back || suspect {

@@ -17,9 +17,6 @@ import (
 	"github.com/rankwatch/rankwatch/state"
 )
 
-// revisionHeader ties a head to the board it was published with.
-const revisionHeader = "Rankwatch-Revision"
-
 // stored is a message as the stream's leader holds it.
 type stored struct {
 	Subject  string
@@ -242,7 +239,7 @@ func (p *Publisher) holdings(ctx context.Context, watchlist string, l *stored) (
 	if now == nil || now.Sequence != l.Sequence {
 		return nil, nil, errTornRead
 	}
-	if h == nil || h.Header.Get(revisionHeader) != strconv.FormatUint(l.board().Revision, 10) {
+	if h == nil || h.Header.Get(event.RevisionHeader) != strconv.FormatUint(l.board().Revision, 10) {
 		return nil, departed, nil
 	}
 	t, err := event.UnpackTracked(h.Data)

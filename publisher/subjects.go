@@ -5,8 +5,8 @@ import "github.com/rankwatch/rankwatch/publisher/event"
 // The stream takes messages in under ingestRoot and turns them into public
 // subjects. What is ours alone lives under internalRoot and is not republished.
 const (
-	ingestRoot   = "_in."
-	internalRoot = "_rw."
+	ingestRoot   = event.IngestRoot
+	internalRoot = event.InternalRoot
 )
 
 func ingestAll(prefix string) string   { return ingestRoot + prefix + ".>" }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -60,6 +61,9 @@ func BreakTogether(ctx context.Context, nc *nats.Conn, c Config) (Together, erro
 	}
 	for _, chain := range chains {
 		lost, err := p.breakChain(ctx, chain, waits)
+		if err == nil {
+			err = p.cutHead(ctx, stream, chain)
+		}
 		if err != nil {
 			return done, err
 		}
@@ -105,6 +109,22 @@ func (p *Publisher) breakChain(ctx context.Context, c event.Chain, waits backlog
 		return 0, fmt.Errorf("publisher: break %s: %w", c.Watchlist, err)
 	}
 	return lost, nil
+}
+
+// cutHead deletes a head whose board the copy does not have.
+func (p *Publisher) cutHead(ctx context.Context, s jetstream.Stream, c event.Chain) error {
+	h, err := p.last(ctx, HeadSubject(p.cfg.Prefix, c.Watchlist))
+	if err != nil || h == nil {
+		return err
+	}
+	last, err := p.last(ctx, fenceFilter(p.cfg.Prefix, c))
+	if err != nil || last != nil && h.Header.Get(event.RevisionHeader) == strconv.FormatUint(last.board().Revision, 10) {
+		return err
+	}
+	if err := s.DeleteMsg(ctx, h.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("publisher: delete head of %s: %w", c.Watchlist, err)
+	}
+	return nil
 }
 
 // takeHead takes over what the stream tracks of a watchlist, if it does.

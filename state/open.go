@@ -81,7 +81,7 @@ func (db *DB) start(o opener, steps []migration) error {
 		return err
 	}
 	if o.size == 0 {
-		if err := syncDir(db.cfg.Dir); err != nil {
+		if err := SyncDir(db.cfg.Dir); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
 		}
 	}

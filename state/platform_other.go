@@ -4,11 +4,12 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 // lockFile leaves locking to bbolt, which does it after the file was examined.
@@ -16,17 +17,44 @@ func lockFile(*os.File, bool, time.Duration) error { return nil }
 
 func unlockFile(*os.File) error { return nil }
 
-func syncDir(string) error { return nil }
+// SyncDir does nothing where directories cannot be synced.
+func SyncDir(string) error { return nil }
 
-// lockExclusive only looks whether somebody has the lock: bbolt cannot be made
-// to hold it without opening the state.
-func lockExclusive(f *os.File) error {
-	b, err := bbolt.Open(f.Name(), 0o600, &bbolt.Options{Timeout: lockWait, ReadOnly: false})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return errLocked
-	}
-	if err != nil {
+// Lock takes the lock of dir that a worker holds, without changing its state:
+// for whoever uses what else lies in the directory while no worker runs. It
+// waits a second for another process to let go, then returns ErrLocked. The
+// result releases the lock.
+//
+// Only bbolt can take its lock here, and only by opening the state: so a
+// damaged one cannot be locked, and a directory without one, or with an empty
+// file, gets one without a commit, which Open takes for none.
+func Lock(dir string) (unlock func() error, err error) {
+	db := &DB{path: filepath.Join(dir, FileName)}
+	err = db.guard(func() (err error) {
+		db.bolt, err = bbolt.Open(db.path, 0o600, &bbolt.Options{
+			Timeout: lockWait,
+			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+				f, err = os.OpenFile(name, flag, mode)
+				db.file = f
+				return f, err
+			},
+			// Else opening writes the list of free pages, which Open leaves out.
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+			NoStatistics:   true,
+		})
 		return err
+	})
+	if err != nil {
+		if db.broken.Load() != nil && db.file != nil {
+			err = errors.Join(err, db.abandon())
+		}
+		return nil, openError(db.path, err)
 	}
-	return b.Close()
+	return func() error {
+		if err := db.bolt.Close(); err != nil {
+			return fmt.Errorf("state: unlock %s: %w", db.path, err)
+		}
+		return nil
+	}, nil
 }

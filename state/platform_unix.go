@@ -41,8 +41,8 @@ func lockFile(f *os.File, shared bool, wait time.Duration) error {
 // of it is left.
 func unlockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
-// syncDir makes a new file's name durable.
-func syncDir(dir string) error {
+// SyncDir makes a new file's name durable.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

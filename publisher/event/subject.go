@@ -173,3 +173,28 @@ func ParseReadingID(id string) (revision uint64, lineage int, ok bool) {
 // RetentionKey is where the stream's metadata has the age at which the worker
 // deletes events and old boards, as a Go duration.
 const RetentionKey = "rankwatch.retention"
+
+// Headers of a head message: the revision of the board that it was published
+// with, and that board's Digest.
+const (
+	RevisionHeader = "Rankwatch-Revision"
+	DigestHeader   = "Rankwatch-Digest"
+)
+
+// InternalRoot begins the subjects of messages that are stored and not
+// republished, and IngestRoot those that the stream takes messages in under. The
+// prefix follows.
+const (
+	InternalRoot = "_rw."
+	IngestRoot   = "_in."
+)
+
+// SweptSubject is where the worker notes, before it deletes anything, up to
+// which sequence of the stream events and old boards go: a Swept.
+func SweptSubject(prefix string) string { return InternalRoot + prefix + ".swept" }
+
+// Swept says that events below Sequence may have been deleted for their age, and
+// so may boards and statuses below it, except the last ones.
+type Swept struct {
+	Sequence uint64 `json:"sequence"`
+}

@@ -79,7 +79,7 @@ func (r *Reader) BoardAt(ctx context.Context, watchlist string, t time.Time) (*M
 // about as many look-ups as the number of boards has binary digits, and few
 // where they come at regular intervals.
 func (r *Reader) BoardAtRevision(ctx context.Context, watchlist string, revision uint64) (*Message, error) {
-	m, err := r.boardUpTo(ctx, watchlist, revision)
+	m, err := r.BoardUpToRevision(ctx, watchlist, revision)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +89,9 @@ func (r *Reader) BoardAtRevision(ctx context.Context, watchlist string, revision
 	return m, nil
 }
 
-// boardUpTo returns the last board of the revision or an earlier one.
-func (r *Reader) boardUpTo(ctx context.Context, watchlist string, revision uint64) (*Message, error) {
+// BoardUpToRevision returns the last board of the revision or an earlier one, or
+// ErrNotFound.
+func (r *Reader) BoardUpToRevision(ctx context.Context, watchlist string, revision uint64) (*Message, error) {
 	of := func(m *Message) uint64 { n, _ := m.Revision(); return n }
 	low, err := r.FirstBoard(ctx, watchlist)
 	if err != nil {
@@ -172,14 +173,26 @@ func missing(watchlist string) error { return fmt.Errorf("%s: %w", watchlist, Er
 
 // lastBoard returns the newest board within opts.
 func (r *Reader) lastBoard(ctx context.Context, watchlist string, opts ...jetstreamext.GetLastForOpt) (*Message, error) {
+	return r.last(ctx, watchlist, r.boards(watchlist), opts...)
+}
+
+// LastAbout returns the last event about a creator up to a sequence, or
+// ErrNotFound: what was known of somebody whom a board names by uid alone.
+func (r *Reader) LastAbout(ctx context.Context, watchlist, uid string, upTo uint64) (*Message, error) {
+	filter := event.Filter(event.Subject{Prefix: r.prefix, Watchlist: watchlist, UID: uid})
+	return r.last(ctx, watchlist, filter, jetstreamext.GetLastMsgsUpToSeq(upTo))
+}
+
+// last returns the newest message that filter matches within opts.
+func (r *Reader) last(ctx context.Context, watchlist, filter string, opts ...jetstreamext.GetLastForOpt) (*Message, error) {
 	if !r.direct() {
 		return nil, fmt.Errorf("history: stream %s has no direct reads: allow them with `nats stream edit %s --allow-direct`", r.name, r.name)
 	}
 	wait, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
-	all, err := jetstreamext.GetLastMsgsFor(wait, r.js, r.name, []string{r.boards(watchlist)}, opts...)
+	all, err := jetstreamext.GetLastMsgsFor(wait, r.js, r.name, []string{filter}, opts...)
 	if err != nil {
-		return nil, r.explain(ctx, "board of "+watchlist, err)
+		return nil, r.explain(ctx, "last message of "+watchlist, err)
 	}
 	var last *jetstream.RawStreamMsg
 	for m, err := range all { // one for each region that it ever had
@@ -187,7 +200,7 @@ func (r *Reader) lastBoard(ctx context.Context, watchlist string, opts ...jetstr
 			return nil, missing(watchlist)
 		}
 		if err != nil {
-			return nil, r.explain(ctx, "board of "+watchlist, err)
+			return nil, r.explain(ctx, "last message of "+watchlist, err)
 		}
 		if last == nil || m.Sequence > last.Sequence {
 			last = m
@@ -195,7 +208,7 @@ func (r *Reader) lastBoard(ctx context.Context, watchlist string, opts ...jetstr
 	}
 	// The answers end without an error when time is up, too.
 	if err := wait.Err(); err != nil {
-		return nil, r.explain(ctx, "board of "+watchlist, err)
+		return nil, r.explain(ctx, "last message of "+watchlist, err)
 	}
 	if last == nil {
 		return nil, missing(watchlist)

@@ -107,7 +107,7 @@ func (b *bus) compareBoards(t *rapid.T, boards []stored) {
 	for n := range top {
 		m, err = r.BoardAtRevision(ctx, "a", n)
 		check("revision", m, err, pick(func(s stored) bool { return s.revision == n }))
-		m, err = r.boardUpTo(ctx, "a", n)
+		m, err = r.BoardUpToRevision(ctx, "a", n)
 		check("up to revision", m, err, pick(func(s stored) bool { return s.revision <= n }))
 	}
 	m, err = r.BoardAt(ctx, "a", time.Now().Add(200*time.Hour))

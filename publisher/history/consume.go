@@ -235,7 +235,7 @@ func (h *hand) one(m jetstream.Msg) error {
 	if meta.Sequence.Stream > p.last {
 		return errDone
 	}
-	p.msg, p.read = Message{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Data: m.Data()}, true
+	p.msg, p.read = Message{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Header: m.Headers(), Data: m.Data()}, true
 	if err := p.fn(&p.msg, meta.NumPending); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -200,8 +201,9 @@ type numbered struct {
 func (n numbered) Metadata() (*jetstream.MsgMetadata, error) {
 	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: n.stream, Consumer: n.consumer}, NumPending: 9}, nil
 }
-func (n numbered) Subject() string { return prefix + ".US.w.board" }
-func (n numbered) Data() []byte    { return nil }
+func (n numbered) Subject() string      { return prefix + ".US.w.board" }
+func (n numbered) Data() []byte         { return nil }
+func (n numbered) Headers() nats.Header { return nil }
 
 // What a dying connection swallowed is asked for again: nothing behind the gap
 // is handed out.

@@ -2,8 +2,11 @@ package history
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,7 +25,52 @@ func (r *Reader) First(ctx context.Context) (*Message, error) {
 	return &Message{Subject: m.Subject, Sequence: m.Sequence, Stored: m.Time, Data: m.Data}, nil
 }
 
-// Whole says that nothing of what was published before m, the oldest message,
-// has gone. A watchlist's head is stored before its first board, and replaced
-// by the next one.
-func Whole(m *Message) bool { return m.Sequence <= 2 }
+// A Head says up to which revision a watchlist was published, and seals that
+// board: the worker stores it together with the board. Digest is empty in those
+// of earlier versions.
+type Head struct {
+	Watchlist string
+	Revision  uint64
+	Digest    string
+}
+
+// Heads lists the heads that the stream has now. One may be missing of a
+// watchlist whose head was too large, and of streams that were put together by
+// hand.
+func (r *Reader) Heads(ctx context.Context) ([]Head, error) {
+	root := event.InternalRoot + r.prefix + ".head."
+	var out []Head
+	p := pass{r: r, conf: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true, FilterSubjects: []string{root + "*"}}}
+	p.fn = func(m *Message, _ uint64) error {
+		n, err := strconv.ParseUint(m.Header.Get(event.RevisionHeader), 10, 64)
+		if err != nil {
+			return nil //nolint:nilerr // of another version
+		}
+		out = append(out, Head{Watchlist: strings.TrimPrefix(m.Subject, root), Revision: n, Digest: m.Header.Get(event.DigestHeader)})
+		return nil
+	}
+	return out, p.run(ctx)
+}
+
+// Swept is the sequence below which the worker has deleted events and old boards
+// for their age, 0 if it has not yet. Known is false for a stream that no worker
+// of this version looks after, of which nothing can be said.
+func (r *Reader) Swept(ctx context.Context) (sequence uint64, known bool, err error) {
+	if r.Stream().Config.Metadata[event.RetentionKey] == "" {
+		return 0, false, nil
+	}
+	wait, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	m, err := r.stream.GetLastMsgForSubject(wait, event.SweptSubject(r.prefix))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, true, nil
+	}
+	if err != nil {
+		return 0, false, r.explain(ctx, "what was deleted", err)
+	}
+	var s event.Swept
+	if err := json.Unmarshal(m.Data, &s); err != nil {
+		return 0, false, fmt.Errorf("history: %s: %w", m.Subject, err)
+	}
+	return s.Sequence, true, nil
+}

@@ -38,6 +38,7 @@ type Message struct {
 	Subject  string
 	Sequence uint64
 	Stored   time.Time // by the server
+	Header   nats.Header
 	Data     []byte
 }
 
@@ -143,15 +144,12 @@ func (r *Reader) direct() bool { return r.Stream().Config.AllowDirect }
 // Prefix is the subject prefix of the messages.
 func (r *Reader) Prefix() string { return r.prefix }
 
-// Expired says of the time at which a message was stored whether messages of
-// then may have been deleted for their age. Those that are about to be count
-// too, since reading takes its time. It is nil for a stream that keeps all.
+// Expired says of the time at which a message was stored whether the server may
+// have deleted messages of then for their age. Those that are about to go count
+// too, since reading takes its time. It is nil for a stream without a limit of
+// age, such as the worker's.
 func (r *Reader) Expired() func(stored time.Time) bool {
-	c := r.Stream().Config
-	age, err := time.ParseDuration(c.Metadata[event.RetentionKey])
-	if err != nil || c.MaxAge > 0 && c.MaxAge < age {
-		age = c.MaxAge
-	}
+	age := r.Stream().Config.MaxAge
 	if age <= 0 {
 		return nil
 	}

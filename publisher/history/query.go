@@ -191,7 +191,7 @@ func (r *Reader) Each(ctx context.Context, q Query, progress Progress, fn func(*
 // ours says that the stream holds nothing of others.
 func (r *Reader) ours() bool {
 	for _, s := range r.Stream().Config.Subjects {
-		if s != r.prefix+".>" && s != "_in."+r.prefix+".>" && s != "_rw."+r.prefix+".>" {
+		if s != r.prefix+".>" && s != event.IngestRoot+r.prefix+".>" && s != event.InternalRoot+r.prefix+".>" {
 			return false
 		}
 	}
@@ -204,6 +204,9 @@ func (r *Reader) begin(ctx context.Context, q *Query, conf *jetstream.ConsumerCo
 	if !q.Since.IsZero() {
 		// Nothing is stored before it was made, but by another clock.
 		t := q.Since.Add(-r.skew)
+		if t.Before(r.Stream().State.FirstTime) {
+			return nil // the server would not understand years that its clock cannot count
+		}
 		conf.DeliverPolicy, conf.OptStartTime = jetstream.DeliverByStartTimePolicy, &t
 		return nil
 	}
@@ -213,7 +216,7 @@ func (r *Reader) begin(ctx context.Context, q *Query, conf *jetstream.ConsumerCo
 	var start uint64
 	for _, w := range q.Watchlists {
 		// The events of a revision come after the board before it.
-		m, err := r.boardUpTo(ctx, w, q.FromRevision-1)
+		m, err := r.BoardUpToRevision(ctx, w, q.FromRevision-1)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return nil

@@ -65,8 +65,11 @@ func Take(ctx context.Context, nc *nats.Conn, stream string, w io.Writer) (Meta,
 		return Meta{}, fmt.Errorf("snapshot %s: %w", stream, err)
 	}
 	var meta Meta
-	req := map[string]any{"deliver_subject": sub.Subject, "chunk_size": chunkSize}
-	if err := call(ctx, nc, "$JS.API.STREAM.SNAPSHOT."+stream, req, &meta); err != nil {
+	req, err := apiRequest("STREAM.SNAPSHOT."+stream, map[string]any{"deliver_subject": sub.Subject, "chunk_size": chunkSize})
+	if err == nil {
+		err = req.send(ctx, nc, &meta)
+	}
+	if err != nil {
 		return Meta{}, fmt.Errorf("snapshot %s: %w", stream, err)
 	}
 	for {
@@ -151,7 +154,11 @@ func Restore(ctx context.Context, nc *nats.Conn, meta Meta, r io.Reader) (_ Tall
 	var to struct {
 		Subject string `json:"deliver_subject"`
 	}
-	if err := call(ctx, nc, "$JS.API.STREAM.RESTORE."+stream, Meta{config, meta.State}, &to); err != nil {
+	req, err := apiRequest("STREAM.RESTORE."+stream, Meta{config, meta.State})
+	if err == nil {
+		err = req.send(ctx, nc, &to)
+	}
+	if err != nil {
 		return Tally{}, fmt.Errorf("restore stream %s: %w", stream, err)
 	}
 	defer func() {
@@ -169,7 +176,8 @@ func Restore(ctx context.Context, nc *nats.Conn, meta Meta, r io.Reader) (_ Tall
 		if n == 0 {
 			break
 		}
-		if err := send(ctx, nc, to.Subject, buf[:n], silence, nil); err != nil {
+		part := request{subject: to.Subject, data: buf[:n], limit: silence}
+		if err := part.send(ctx, nc, nil); err != nil {
 			return Tally{}, fmt.Errorf("restore stream %s: %w", stream, err)
 		}
 	}
@@ -179,7 +187,8 @@ func Restore(ctx context.Context, nc *nats.Conn, meta Meta, r io.Reader) (_ Tall
 			LastSeq  uint64 `json:"last_seq"`
 		} `json:"state"`
 	}
-	if err := send(ctx, nc, to.Subject, nil, endWait, &made); err != nil {
+	end := request{subject: to.Subject, limit: endWait}
+	if err := end.send(ctx, nc, &made); err != nil {
 		return Tally{}, fmt.Errorf("restore stream %s: %w", stream, err)
 	}
 	if made.State == nil {
@@ -204,23 +213,27 @@ func unlimited(config json.RawMessage) (string, json.RawMessage, error) {
 	return name, out, err
 }
 
-// call asks the JetStream API.
-func call(ctx context.Context, nc *nats.Conn, subject string, req, resp any) error {
-	data, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	return send(ctx, nc, subject, data, requestWait, resp)
+// A request is made of the server, which has until limit to answer.
+type request struct {
+	subject string
+	data    []byte
+	limit   time.Duration
 }
 
-// send makes a request. An error of the server is a *jetstream.APIError. A nil
-// resp expects an empty answer, or such an error.
-func send(ctx context.Context, nc *nats.Conn, subject string, data []byte, limit time.Duration, resp any) error {
-	wait, cancel := context.WithTimeout(ctx, limit)
+// apiRequest is a request of the JetStream API.
+func apiRequest(op string, body any) (request, error) {
+	data, err := json.Marshal(body)
+	return request{subject: "$JS.API." + op, data: data, limit: requestWait}, err
+}
+
+// send makes the request. An error of the server is a *jetstream.APIError. A
+// nil resp expects an empty answer, or such an error.
+func (q request) send(ctx context.Context, nc *nats.Conn, resp any) error {
+	wait, cancel := context.WithTimeout(ctx, q.limit)
 	defer cancel()
-	m, err := nc.RequestWithContext(wait, subject, data)
+	m, err := nc.RequestWithContext(wait, q.subject, q.data)
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
-		return fmt.Errorf("the server did not answer within %s: %w", limit, err)
+		return fmt.Errorf("the server did not answer within %s: %w", q.limit, err)
 	}
 	if err != nil {
 		return err

@@ -53,6 +53,9 @@ func publish(t *testing.T, js jetstream.JetStream, from, to, size int) {
 		if _, err := js.PublishAsync(fmt.Sprintf("s.%d", i%7), bytes.Repeat([]byte{byte(i)}, size)); err != nil {
 			t.Fatal(err)
 		}
+		if i%1000 == 999 {
+			<-js.PublishAsyncComplete()
+		}
 	}
 	<-js.PublishAsyncComplete()
 }

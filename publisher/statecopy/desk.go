@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,9 @@ const (
 	defaultIdle = time.Minute
 	// maxChunk keeps one answer from holding up others on the connection.
 	maxChunk = 256 << 10
-	leftover = "backup-*.tmp"
+	// prefix and suffix make a copy's name one that nobody else gives a file.
+	prefix = ".rankwatch-state-"
+	suffix = ".tmp"
 )
 
 // Source is the state, which state.DB is.
@@ -87,14 +90,21 @@ func New(cfg Config) (*Desk, error) {
 	if cfg.Idle == 0 {
 		cfg.Idle = defaultIdle
 	}
-	old, err := filepath.Glob(filepath.Join(cfg.Dir, leftover))
-	for _, path := range old {
-		err = errors.Join(err, os.Remove(path))
-	}
-	if err != nil {
+	if err := removeOld(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("statecopy: remove old copies: %w", err)
 	}
 	return &Desk{cfg: cfg}, nil
+}
+
+// removeOld removes the copies that are left in dir, and nothing else.
+func removeOld(dir string) error {
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		if n := e.Name(); e.Type().IsRegular() && strings.HasPrefix(n, prefix) && strings.HasSuffix(n, suffix) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, n)))
+		}
+	}
+	return err
 }
 
 // ask is a request: op is open, stat, read or close.
@@ -198,7 +208,7 @@ func (d *Desk) open() ([]byte, error) {
 	if err == nil && free-max(size, 0) < d.cfg.Reserve {
 		return nil, refuse(CodeNoRoom, "no room for a copy of the state in %s: it takes %d bytes, %d are free and %d have to stay free", d.cfg.Dir, size, free, d.cfg.Reserve)
 	}
-	f, err := os.CreateTemp(d.cfg.Dir, leftover)
+	f, err := os.CreateTemp(d.cfg.Dir, prefix+"*"+suffix)
 	if err != nil {
 		return nil, fmt.Errorf("copy the state: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,20 +256,74 @@ func TestCloseEndsACopyUnderWay(t *testing.T) {
 	<-closed
 }
 
-func TestWhatADeadWorkerLeftIsRemoved(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for _, name := range []string{"backup-1.tmp", "state.db"} {
+// heir is a Desk in a directory where somebody else has been, and what is left
+// there.
+func heir(t *testing.T, dir string) []string {
+	t.Helper()
+	if _, err := New(Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range all {
+		left = append(left, e.Name())
+	}
+	return left
+}
+
+func put(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := New(Config{Dir: dir}); err != nil {
+}
+
+// The copy is named as one that CreateTemp makes: where a file without a name
+// is impossible, a dead worker leaves just that.
+func TestWhatADeadWorkerLeftIsRemoved(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"data", "[a-c]", "a["} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), name)
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.CreateTemp(dir, prefix+"*"+suffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			put(t, dir, "state.db")
+			if left := heir(t, dir); !slices.Equal(left, []string{"state.db"}) {
+				t.Errorf("left: %q", left)
+			}
+		})
+	}
+}
+
+func TestWhatIsSomebodyElsesStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	want := []string{".rankwatch-state-1", ".rankwatch-state-dir.tmp", "backup-2026.tmp", "backup-1.tmp", "x.rankwatch-state-1.tmp", "state.db"}
+	if err := os.Mkdir(filepath.Join(dir, ".rankwatch-state-dir.tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	left, err := os.ReadDir(dir)
-	if err != nil || len(left) != 1 || left[0].Name() != "state.db" {
-		t.Errorf("left: %v, %v", left, err)
+	for _, name := range want {
+		if name != ".rankwatch-state-dir.tmp" {
+			put(t, dir, name)
+		}
+	}
+	slices.Sort(want)
+	if left := heir(t, dir); !slices.Equal(left, want) {
+		t.Errorf("left: %q, want %q", left, want)
 	}
 }
 

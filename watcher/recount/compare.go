@@ -12,7 +12,7 @@ import (
 
 // complete checks that the reading has all events that its board counts, each
 // once and in order, and that they share what a reading's messages share.
-func (r *Reading) complete(*Reading) *Fault {
+func (r *Reading) complete() *Fault {
 	s := &r.Data
 	want := s.Counts.Entered + s.Counts.Moved + s.Counts.Dropped + s.Counts.Index
 	var counts event.Counts
@@ -20,13 +20,13 @@ func (r *Reading) complete(*Reading) *Fault {
 		e := &r.Events[i]
 		switch {
 		case i > 0 && e.Data.N == r.Events[i-1].Data.N:
-			return e.fault("event %d of %d is there twice", e.Data.N, want)
+			return r.event(e, "event %d of %d is there twice", e.Data.N, want)
 		case e.Data.N > i+1:
-			return e.fault("event %d of %d is missing before it", i+1, want)
+			return r.event(e, "event %d of %d is missing before it", i+1, want)
 		case e.Data.N != i+1:
-			return e.fault("n is %d, and it is event %d of its reading", e.Data.N, i+1)
+			return r.event(e, "n is %d, and it is event %d of its reading", e.Data.N, i+1)
 		case e.Data.Of != want:
-			return e.fault("of is %d, the board counts %d events", e.Data.Of, want)
+			return r.event(e, "of is %d, the board counts %d events", e.Data.Of, want)
 		}
 		if f := r.shared(e); f != nil {
 			return f
@@ -48,15 +48,15 @@ func (r *Reading) shared(e *Event) *Fault {
 	id := event.ReadingID(r.Data.Watchlist, r.Data.Revision, lineage) + "/" + string(e.Kind) + "/" + event.EscapeUID(e.Data.Creator.UID)
 	switch {
 	case e.ID != id:
-		return e.fault("the id is not %s", id)
+		return r.event(e, "the id is not %s", id)
 	case e.Data.Revision != r.Data.Revision:
-		return e.fault("revision is %d, the board's %d", e.Data.Revision, r.Data.Revision)
+		return r.event(e, "revision is %d, the board's %d", e.Data.Revision, r.Data.Revision)
 	case e.Time != r.Time:
-		return e.fault("time is %s, the board's %s", e.Time, r.Time)
+		return r.event(e, "time is %s, the board's %s", e.Time, r.Time)
 	case e.Data.Region != r.Data.Region:
-		return e.fault("region is %s, the board's %s", e.Data.Region, r.Data.Region)
+		return r.event(e, "region is %s, the board's %s", e.Data.Region, r.Data.Region)
 	case !reflect.DeepEqual(e.Data.Period, r.Data.Period) || !reflect.DeepEqual(e.Data.PreviousPeriod, r.Data.PreviousPeriod):
-		return e.fault("period or previous_period are not the board's")
+		return r.event(e, "period or previous_period are not the board's")
 	}
 	return nil
 }
@@ -70,20 +70,20 @@ func (t *Track) events(r *Reading, res diff.Result) *Fault {
 			c := &res.Changes[i]
 			return r.fault("the boards give `%s` of %s, and it was not published", KindOf(c.Kind), c.UID)
 		case i >= len(res.Changes):
-			return r.Events[i].fault("the boards give no such event")
+			return r.event(&r.Events[i], "the boards give no such event")
 		}
 		e, c := &r.Events[i], &res.Changes[i]
 		if e.Kind != KindOf(c.Kind) || e.Data.Creator.UID != c.UID {
-			return e.fault("the boards give `%s` of %s in its place", KindOf(c.Kind), c.UID)
+			return r.event(e, "the boards give `%s` of %s in its place", KindOf(c.Kind), c.UID)
 		}
 		if what := t.change(e, c); what != "" {
-			return e.fault("%s", what)
+			return r.event(e, "%s", what)
 		}
 		if what := t.who(r, e, c); what != "" {
-			return e.fault("%s", what)
+			return r.event(e, "%s", what)
 		}
 		if what := t.past(r, res, e, c); what != "" {
-			return e.fault("%s", what)
+			return r.event(e, "%s", what)
 		}
 		t.unsure.learn(e)
 	}
@@ -207,7 +207,7 @@ func (t *Track) rows(r *Reading) *Fault {
 		}
 		a := &s.Absent[n]
 		n++
-		if t.unsure.uids[row.UID] {
+		if t.unsure.uids[row.UID] || t.unsure.misses[row.UID] {
 			t.unsure.adopt(row, a)
 		}
 		want := event.Absent{UID: row.UID, Rank: int(row.Reported.Rank), PotentialIndex: row.Reported.Index, Misses: int(row.Misses), Unseen: int(row.Unseen)}

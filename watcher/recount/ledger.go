@@ -3,7 +3,6 @@ package recount
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -19,11 +18,16 @@ type Ledger struct {
 }
 
 // A LedgerConfig says where messages come from: under which subject prefix, and
-// which may have been deleted for their age: Expired is told when a board was
-// stored. Nil means that none have.
+// what of them may have been deleted for its age.
 type LedgerConfig struct {
-	Prefix  string
-	Expired func(stored time.Time) bool
+	Prefix string
+	// Cut says of a board that events of it, and of what came before, may have
+	// been deleted. Nil means that nothing has.
+	Cut func(board *Message) bool
+	// Kept says that what is not Cut is all there, and Whole that nothing has ever
+	// been deleted: where neither is known, what is missing at the beginning is no
+	// fault.
+	Kept, Whole bool
 }
 
 // page is what the ledger knows of one watchlist.
@@ -36,8 +40,8 @@ type page struct {
 
 // NewLedger makes an empty Ledger.
 func NewLedger(cfg LedgerConfig) *Ledger {
-	if cfg.Expired == nil {
-		cfg.Expired = func(time.Time) bool { return false }
+	if cfg.Cut == nil {
+		cfg.Cut = func(*Message) bool { return false }
 	}
 	return &Ledger{cfg: cfg, lists: make(map[string]*page)}
 }
@@ -61,7 +65,7 @@ func (l *Ledger) Take(m Message) (*Reading, *Fault) {
 	case event.Board:
 		r, f := p.board(l.cfg.Prefix, s, m)
 		if r != nil {
-			r.Cut = l.cfg.Expired(m.Stored)
+			r.Cut, r.Kept, r.Whole = l.cfg.Cut(&m), l.cfg.Kept, l.cfg.Whole
 		}
 		return r, f
 	case event.Entered, event.Moved, event.Dropped, event.Index:

@@ -31,14 +31,14 @@ type Event struct {
 
 // A Reading is one stored reading. Unnamed counts events before it that no board
 // names: attempts that were given up half-way, on a server that takes no whole
-// reading at once. Cut says that the reading is so old that events of it, and of
-// those before, may have been deleted.
+// reading at once. Cut, Kept and Whole are the Ledger's.
 type Reading struct {
 	Raw Message
 	event.Envelope[event.Snapshot]
 	Events  []Event
 	Unnamed int
-	Cut     bool
+
+	Cut, Kept, Whole bool
 }
 
 // A Fault is something in stored history that is not as it must be.
@@ -67,7 +67,18 @@ func (r *Reading) fault(format string, args ...any) *Fault {
 }
 
 func (e *Event) fault(format string, args ...any) *Fault {
-	return &Fault{Watchlist: e.Data.Watchlist, Revision: e.Data.Revision, ID: e.ID, Sequence: e.Raw.Sequence, What: fmt.Sprintf(format, args...)}
+	f := &Fault{Watchlist: e.Data.Watchlist, Revision: e.Data.Revision, ID: e.ID, Sequence: e.Raw.Sequence, What: fmt.Sprintf(format, args...)}
+	if n, _, ok := event.ParseReadingID(e.ID); ok {
+		f.Revision = n
+	}
+	return f
+}
+
+// event is a fault of one of the reading's events.
+func (r *Reading) event(e *Event, format string, args ...any) *Fault {
+	f := e.fault(format, args...)
+	f.Watchlist, f.Revision = r.Data.Watchlist, r.Data.Revision
+	return f
 }
 
 // baseline says whether the board replaces all before it.

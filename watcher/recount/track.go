@@ -1,6 +1,7 @@
 package recount
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,6 +35,7 @@ type Summary struct {
 	Since, Until     time.Time
 	Readings, Events int
 	Unnamed          int // events that no board names
+	Blurred          int // readings that were not computed again, for want of a board that tells enough
 	Begins           string
 }
 
@@ -75,10 +77,8 @@ func (t *Track) Next(r *Reading) *Fault {
 		return r.fault("time %q is none", r.Time)
 	}
 	t.sum.Last, t.sum.Until = r.Data.Revision, at
-	if t.last == nil && !r.first() || t.blurred || r.Cut {
-		t.begin(r, rules)
-		t.sum.First, t.sum.Since, t.sum.Readings, t.sum.Events, t.sum.Unnamed = r.Data.Revision, at, 1, 0, 0
-		return nil
+	if t.last == nil && !r.first() || r.Cut {
+		return t.start(r, rules)
 	}
 	if t.last == nil {
 		t.sum.First, t.sum.Since = r.Data.Revision, at
@@ -86,21 +86,42 @@ func (t *Track) Next(r *Reading) *Fault {
 	t.sum.Unnamed += r.Unnamed
 	t.sum.Readings++
 	t.sum.Events += len(r.Events)
-	for _, check := range []func(*Reading) *Fault{t.frame, t.link, r.complete} {
-		if f := check(r); f != nil {
-			return f
-		}
+	if f := cmp.Or(t.frame(r), t.link(r), r.complete()); f != nil {
+		return f
+	}
+	if t.blurred {
+		t.sum.Blurred++
+		t.begin(r, rules)
+		return t.sealed(r, nil)
 	}
 	return t.sealed(r, t.recompute(r, rules))
 }
 
-// begin takes a board as it is, since what led to it is not there.
+// start begins with a reading whose predecessor is not there. Where nothing can
+// be missing for its age, that is a Fault, and the reading itself is whole.
+func (t *Track) start(r *Reading, rules diff.Rules) *Fault {
+	t.sum.First, t.sum.Since, t.sum.Readings, t.sum.Events, t.sum.Unnamed, t.sum.Blurred = r.Data.Revision, r.At(), 1, 0, 0, 0
+	t.sum.Begins = "what came before is not stored any more"
+	switch restored := r.baseline() && r.reason() == event.ReasonRestored; {
+	case r.first():
+		t.sum.Begins = ""
+	case restored:
+		t.sum.Begins = "history broke off there (a baseline `restored`)"
+	case !r.Cut && r.Whole:
+		return r.fault("%s missing before it, and nothing has been deleted for its age", revisions(1, r.Data.Revision-1))
+	}
+	t.begin(r, rules)
+	if r.Cut || !r.Kept {
+		return nil
+	}
+	t.sum.Events = len(r.Events)
+	return cmp.Or(t.frame(r), r.complete(), t.sealed(r, nil))
+}
+
+// begin takes a board as it is, since what led to it is not there, or not to be
+// told from the board before.
 func (t *Track) begin(r *Reading, rules diff.Rules) {
 	t.unsure, t.blurred = unsure{}, false
-	t.sum.Begins = "what came before is past the retention"
-	if r.first() {
-		t.sum.Begins = ""
-	}
 	if r.baseline() {
 		t.board = diff.Baseline(r.List(), rules, false).Board
 		t.forget()
@@ -112,11 +133,37 @@ func (t *Track) begin(r *Reading, rules diff.Rules) {
 	t.hold(r)
 }
 
+// A Head is what a watchlist's head says of its newest board: the revision, and
+// the digest unless it is empty.
+type Head struct {
+	Watchlist string
+	Revision  uint64
+	Digest    string
+}
+
+// Seal holds the last reading against the watchlist's head.
+func (t *Track) Seal(h Head) *Fault {
+	if t.last == nil {
+		return &Fault{Watchlist: h.Watchlist, Revision: h.Revision, What: "the board is missing: the watchlist's head says that it was published"}
+	}
+	f := t.last.at
+	switch {
+	case h.Revision > t.last.revision:
+		f.What = fmt.Sprintf("%s missing after it: the watchlist's head says that it was published", revisions(t.last.revision+1, h.Revision))
+	case h.Revision == t.last.revision && h.Digest != "" && h.Digest != t.last.digest:
+		f.What = fmt.Sprintf("the board is not what was published: the watchlist's head sealed it as %s, it is %s", h.Digest, t.last.digest)
+	default:
+		return nil
+	}
+	return &f
+}
+
 // blurred says that the board alone is too little to go on from: who of a torn
-// tie is hidden, and in which order those come back that are away, it does not
-// tell.
+// tie is hidden it does not tell, nor, where rules keep moves back, in which
+// order those come back into a tie that are away.
 func (r *Reading) blurred(rules diff.Rules) bool {
-	return !r.baseline() && (len(r.Data.Holes) > 0 || rules.Ties == diff.Ordinal && len(r.Data.Absent) > 0)
+	bands := rules.MinPlaces > 1 || rules.IgnoreDisplaced
+	return !r.baseline() && (len(r.Data.Holes) > 0 || rules.Ties == diff.Ordinal && bands && len(r.Data.Absent) > 0)
 }
 
 // forget drops what a baseline leaves open: the history of those who were
@@ -220,7 +267,7 @@ func (t *Track) recompute(r *Reading, rules diff.Rules) *Fault {
 		}
 		t.unsure.guide(&t.board, r, rules)
 		res = t.comparer.Compare(t.board, list, rules)
-		if !res.Changed && len(t.unsure.uids) == 0 {
+		if !res.Changed && len(t.unsure.uids) == 0 && len(t.unsure.misses) == 0 {
 			return r.fault("nothing changed since revision %d, so it should not be there", t.last.revision)
 		}
 	}

@@ -1,6 +1,7 @@
 package recount
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -31,6 +32,7 @@ type Trial struct {
 	unsure   unsure
 	blurred  bool
 	last     *Reading
+	names    map[string]string // of those that the last board names by uid alone
 }
 
 // NewTrial makes a Trial for one watchlist.
@@ -45,32 +47,38 @@ type Told struct {
 	Before, After *event.Place
 }
 
-// A Verdict compares one reading's events. Published has those that were
-// published, Trial those of the trial's settings. Only those that one of them
-// alone has are in OnlyPublished and OnlyTrial; Other has those that both have,
-// but from or to another place, as the trial tells them.
+// A Verdict compares one reading's events, unless Compared is false: a reading
+// that history begins with, or begins again with after a gap, only gives the
+// start. Published counts those that were published, Trial those of the trial's
+// settings. Those that one of them alone has are in OnlyPublished and OnlyTrial;
+// Other has those that both have, but from or to another place.
 type Verdict struct {
+	Compared                 bool
+	Gap                      bool // the revision before is missing
 	Published, Trial         event.Counts
 	OnlyPublished, OnlyTrial []Told
-	Other                    []Told
+	Other                    []Pair
 }
+
+// A Pair is one event as it was published and as the trial tells it.
+type Pair struct{ Published, Trial Told }
 
 // Differ says whether the two are not the same.
 func (v *Verdict) Differ() bool {
 	return len(v.OnlyPublished)+len(v.OnlyTrial)+len(v.Other) > 0
 }
 
-// Next reads the next board again. Where history begins in the middle, the first
-// one only gives the start.
+// Next reads the next board again.
 func (t *Trial) Next(r *Reading) (Verdict, error) {
 	rules, err := r.Rules()
 	if err != nil {
 		return Verdict{}, r.fault("%v", err)
 	}
-	defer func() { t.last = r }()
-	if t.last == nil && !r.first() || t.blurred || r.Cut {
+	defer func() { t.remember(r) }()
+	gap := t.last != nil && r.Data.Revision != t.last.Data.Revision+1 && r.reason() != event.ReasonRestored
+	if t.last == nil && !r.first() || t.blurred || r.Cut || gap {
 		t.begin(r, rules)
-		return Verdict{}, nil
+		return Verdict{Gap: gap}, nil
 	}
 	told := t.between(r)
 	if t.fresh(r) {
@@ -135,7 +143,10 @@ func (t *Trial) told(r *Reading, changes []diff.Change) []Told {
 	if len(changes) == 0 {
 		return nil
 	}
-	names := make(map[string]string)
+	names := maps.Clone(t.names)
+	if names == nil {
+		names = make(map[string]string)
+	}
 	for _, b := range []*Reading{t.last, r} {
 		if b == nil {
 			continue
@@ -151,13 +162,33 @@ func (t *Trial) told(r *Reading, changes []diff.Change) []Told {
 	return out
 }
 
+// remember keeps the reading, and the names of those on the board whom it does
+// not show.
+func (t *Trial) remember(r *Reading) {
+	names := make(map[string]string)
+	for _, row := range t.board.Rows[min(len(r.Data.Board), len(t.board.Rows)):] {
+		if n, ok := t.names[row.UID]; ok {
+			names[row.UID] = n
+		}
+		if t.last == nil {
+			continue
+		}
+		for i := range t.last.Data.Board {
+			if t.last.Data.Board[i].UID == row.UID {
+				names[row.UID] = t.last.Data.Board[i].Nickname
+			}
+		}
+	}
+	t.names, t.last = names, r
+}
+
 // compare holds what was published of a reading against what the trial told.
 func compare(r *Reading, trial []Told) Verdict {
 	type key struct {
 		kind event.Kind
 		uid  string
 	}
-	v := Verdict{Published: r.Data.Counts}
+	v := Verdict{Compared: true, Published: r.Data.Counts}
 	mine := make(map[key]*Told, len(trial))
 	for i := range trial {
 		mine[key{trial[i].Kind, trial[i].UID}] = &trial[i]
@@ -167,16 +198,16 @@ func compare(r *Reading, trial []Told) Verdict {
 		e := &r.Events[i]
 		k := key{e.Kind, e.Data.Creator.UID}
 		m := mine[k]
+		was := Told{Kind: e.Kind, UID: k.uid, Before: e.Data.Before, After: e.Data.After}
+		if n := e.Data.Creator.Nickname; n != nil {
+			was.Name = *n
+		}
 		if m == nil {
-			name := ""
-			if n := e.Data.Creator.Nickname; n != nil {
-				name = *n
-			}
-			v.OnlyPublished = append(v.OnlyPublished, Told{Kind: e.Kind, UID: k.uid, Name: name, Before: e.Data.Before, After: e.Data.After})
+			v.OnlyPublished = append(v.OnlyPublished, was)
 			continue
 		}
-		if !samePlace(m.Before, e.Data.Before) || !samePlace(m.After, e.Data.After) {
-			v.Other = append(v.Other, *m)
+		if !samePlace(m.Before, was.Before) || !samePlace(m.After, was.After) {
+			v.Other = append(v.Other, Pair{Published: was, Trial: *m})
 		}
 		delete(mine, k)
 	}

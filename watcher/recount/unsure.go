@@ -10,20 +10,27 @@ import (
 // rules may have kept something back. Each is learned from the first event that
 // tells it.
 type unsure struct {
-	uids   map[string]bool
-	rank   bool // and the cause
-	index  bool
-	misses bool
+	uids  map[string]bool
+	rank  bool // and the cause
+	index bool
+	// misses are members that stood past the margin: how long they had is known
+	// once they come back, are gone from the list, or drop.
+	misses map[string]bool
 }
 
 func newUnsure(b *diff.Board, rules diff.Rules) unsure {
 	u := unsure{
 		uids: make(map[string]bool), rank: rules.MinPlaces > 1 || rules.IgnoreDisplaced,
-		index: rules.MinChange > 1, misses: rules.DropAfter > 1,
+		index: rules.MinChange > 1, misses: make(map[string]bool),
 	}
 	for i := range b.Rows {
-		if b.Rows[i].Member {
-			u.uids[b.Rows[i].UID] = true
+		row := &b.Rows[i]
+		if !row.Member {
+			continue
+		}
+		u.uids[row.UID] = true
+		if row.Listed && row.Rank > rules.Top+rules.Margin && rules.DropAfter > 1 {
+			u.misses[row.UID] = true
 		}
 	}
 	return u
@@ -45,15 +52,16 @@ func (u *unsure) adopt(row *diff.Row, a *event.Absent) {
 	if u.index {
 		row.Reported.Index = a.PotentialIndex
 	}
-	if u.misses {
+	if u.misses[row.UID] {
 		row.Misses = int32(a.Misses)
+		delete(u.misses, row.UID)
 	}
 }
 
 // guide gives the members in b what their event in this reading says was
 // reported, or, without one, something that calls for none.
 func (u *unsure) guide(b *diff.Board, r *Reading, rules diff.Rules) {
-	if len(u.uids) == 0 || !u.rank && !u.index && !u.misses {
+	if len(u.misses) == 0 && (len(u.uids) == 0 || !u.rank && !u.index) {
 		return
 	}
 	events := make(map[string]*Event, len(r.Events))
@@ -65,13 +73,17 @@ func (u *unsure) guide(b *diff.Board, r *Reading, rules diff.Rules) {
 		now[r.Data.Board[i].UID] = &r.Data.Board[i]
 	}
 	for i := range b.Rows {
-		if row := &b.Rows[i]; row.Member && u.uids[row.UID] {
-			u.guideRow(row, events[row.UID], now[row.UID], rules)
+		row := &b.Rows[i]
+		if row.Member && u.uids[row.UID] {
+			u.guideReport(row, events[row.UID], now[row.UID])
+		}
+		if row.Member && u.misses[row.UID] {
+			u.guideMisses(row, events[row.UID], now[row.UID], rules)
 		}
 	}
 }
 
-func (u *unsure) guideRow(row *diff.Row, e *Event, is *event.Row, rules diff.Rules) {
+func (u *unsure) guideReport(row *diff.Row, e *Event, is *event.Row) {
 	rank, index := row.Reported.Rank, row.Reported.Index
 	switch {
 	case e != nil && e.Data.Before != nil:
@@ -88,12 +100,15 @@ func (u *unsure) guideRow(row *diff.Row, e *Event, is *event.Row, rules diff.Rul
 	if u.index {
 		row.Reported.Index = index
 	}
-	if is != nil && is.Rank <= int(rules.Top+rules.Margin) || !u.misses {
-		return
-	}
+}
+
+func (u *unsure) guideMisses(row *diff.Row, e *Event, is *event.Row, rules diff.Rules) {
 	switch dropped := e != nil && e.Kind == event.Dropped; {
+	case is != nil && is.Rank <= int(rules.Top+rules.Margin):
+		delete(u.misses, row.UID)
 	case dropped:
 		row.Misses = rules.DropAfter - 1
+		delete(u.misses, row.UID)
 	case row.Misses+1 >= rules.DropAfter:
 		row.Misses = max(rules.DropAfter-2, 0)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
+	"github.com/rankwatch/rankwatch/state"
 )
 
 const long = `Writes a consistent copy of a worker's state to FILE, and of its stream where the
@@ -42,7 +43,7 @@ func Command() *cobra.Command {
 		Short:   "Copy a worker's state and its stream into a file, while it runs too",
 		Long:    long,
 		Example: examples,
-		Args:    cobra.ExactArgs(1),
+		Args:    exit.OneArg("file to write"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return backup(cmd.Context(), settings.Load, args[0], cmd.ErrOrStderr())
 		},
@@ -105,7 +106,7 @@ func write(ctx context.Context, file, dir string, m manifest) error {
 	if err != nil {
 		return err
 	}
-	err = pack(ctx, f, dir, m, names(m.Content != nil))
+	err = pack(ctx, f, dir, m)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -118,7 +119,7 @@ func write(ctx context.Context, file, dir string, m manifest) error {
 	if err := os.Rename(packed, file); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return state.SyncDir(filepath.Dir(file))
 }
 
 func summary(file, dir string, m manifest) string {

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -51,15 +53,15 @@ type entry struct {
 	SHA256 string `json:"sha256"`
 }
 
-// pack writes the entries, which are files in dir, and then the manifest.
-func pack(ctx context.Context, w io.Writer, dir string, m manifest, names []string) error {
+// pack writes the entries that m is to name, which are files in dir, and then m.
+func pack(ctx context.Context, w io.Writer, dir string, m manifest) error {
 	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
 	}
-	t := tar.NewWriter(z)
-	for _, name := range names {
-		e, err := packFile(ctx, t, filepath.Join(dir, filepath.FromSlash(name)), name, m.Created)
+	p := packing{tar: tar.NewWriter(z), dir: dir, at: m.Created}
+	for _, name := range names(m.Content != nil) {
+		e, err := p.file(ctx, name)
 		if err != nil {
 			return errors.Join(err, z.Close())
 		}
@@ -67,23 +69,30 @@ func pack(ctx context.Context, w io.Writer, dir string, m manifest, names []stri
 	}
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err == nil {
-		err = t.WriteHeader(header(manifestName, int64(len(data)), m.Created))
+		err = p.header(manifestName, int64(len(data)))
 	}
 	if err == nil {
-		_, err = t.Write(data)
+		_, err = p.tar.Write(data)
 	}
 	if err == nil {
-		err = t.Close()
+		err = p.tar.Close()
 	}
 	return errors.Join(err, z.Close())
 }
 
-func header(name string, size int64, at time.Time) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, ModTime: at}
+// A packing is a tar that is being made of files in dir.
+type packing struct {
+	tar *tar.Writer
+	dir string
+	at  time.Time // of every entry
 }
 
-func packFile(ctx context.Context, t *tar.Writer, at, name string, created time.Time) (entry, error) {
-	f, err := os.Open(at)
+func (p *packing) header(name string, size int64) error {
+	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, ModTime: p.at})
+}
+
+func (p *packing) file(ctx context.Context, name string) (entry, error) {
+	f, err := os.Open(filepath.Join(p.dir, filepath.FromSlash(name)))
 	if err != nil {
 		return entry{}, err
 	}
@@ -92,11 +101,11 @@ func packFile(ctx context.Context, t *tar.Writer, at, name string, created time.
 	if err != nil {
 		return entry{}, err
 	}
-	if err := t.WriteHeader(header(name, fi.Size(), created)); err != nil {
+	if err := p.header(name, fi.Size()); err != nil {
 		return entry{}, err
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(t, sum), &patient{ctx, f}); err != nil {
+	if _, err := io.Copy(io.MultiWriter(p.tar, sum), &patient{ctx, f}); err != nil {
 		return entry{}, err
 	}
 	return entry{name, fi.Size(), hex.EncodeToString(sum.Sum(nil))}, nil
@@ -126,13 +135,19 @@ var (
 // unless that is wanted, and returns the manifest once everything agrees with
 // it. After an error dir may hold some of it.
 func unpack(ctx context.Context, r io.Reader, dir string, stream bool) (manifest, error) {
-	z, err := zstd.NewReader(&patient{ctx, r}, zstd.WithDecoderMaxMemory(256<<20))
+	file := bufio.NewReader(&patient{ctx, r})
+	begin, err := file.Peek(len(zstdMagic))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return manifest{}, err
+	}
+	z, err := zstd.NewReader(file, zstd.WithDecoderMaxMemory(256<<20))
 	if err != nil {
 		return manifest{}, err
 	}
 	defer z.Close()
-	t := tar.NewReader(z)
-	u := unpacking{dir: dir, stream: stream}
+	plain := &noting{r: z}
+	t := tar.NewReader(plain)
+	u := unpacking{dir: dir, stream: stream, plain: plain, zstd: len(begin) > 0 && strings.HasPrefix(zstdMagic, string(begin))}
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -146,15 +161,34 @@ func unpack(ctx context.Context, r io.Reader, dir string, stream bool) (manifest
 		}
 	}
 	// What follows the tar's end still belongs to the checksum of the file.
-	if _, err := io.Copy(io.Discard, z); err != nil {
+	if _, err := io.Copy(io.Discard, plain); err != nil {
 		return manifest{}, u.explain(ctx, err)
 	}
 	return u.manifest, u.verify()
 }
 
+// zstdMagic begins every file that zstd makes.
+const zstdMagic = "\x28\xb5\x2f\xfd"
+
+// noting keeps the error that reading ended with: tar words its own like it.
+type noting struct {
+	r   io.Reader
+	err error
+}
+
+func (n *noting) Read(b []byte) (int, error) {
+	k, err := n.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.err = err
+	}
+	return k, err
+}
+
 type unpacking struct {
 	dir      string
 	stream   bool
+	plain    *noting // the tar
+	zstd     bool    // the file begins as zstd does
 	got      []entry
 	foreign  []string
 	found    bool // the manifest
@@ -168,7 +202,7 @@ func (u *unpacking) explain(ctx context.Context, err error) error {
 		return ctx.Err()
 	case errors.As(err, &own), errors.Is(err, errCorrupt):
 		return err
-	case len(u.got) == 0:
+	case len(u.got) == 0 && (!u.zstd || u.plain.err == nil):
 		return fmt.Errorf("%w: %w", errNoBackup, err)
 	}
 	return fmt.Errorf("%w: %w", errCorrupt, err)
@@ -186,7 +220,7 @@ func (u *unpacking) take(h *tar.Header, r io.Reader) (err error) {
 		}
 		return err
 	}
-	var to io.Writer = io.Discard
+	to := io.Discard
 	if h.Typeflag != tar.TypeReg || !slices.Contains([]string{stateName, dataName, metaName}, h.Name) {
 		u.foreign = append(u.foreign, h.Name)
 	} else if h.Name == stateName || u.stream {

@@ -9,12 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/snapshot"
 	"github.com/rankwatch/rankwatch/publisher/statecopy"
 	"github.com/rankwatch/rankwatch/state"
@@ -54,7 +56,7 @@ func (g *gathering) gather(ctx context.Context) (_ *snapshot.Tally, err error) {
 	if err := g.state(ctx); err != nil {
 		return nil, err
 	}
-	newest, err := g.checkState()
+	its, err := g.checkState()
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +67,37 @@ func (g *gathering) gather(ctx context.Context) (_ *snapshot.Tally, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if newest > t.LastSeq {
-		return nil, fmt.Errorf("the stream ends at sequence %d and the state says that %d was published: they do not belong together", t.LastSeq, newest)
+	if its.newest > t.LastSeq {
+		return nil, fmt.Errorf("the stream ends at sequence %d and the state says that %d was published: they do not belong together", t.LastSeq, its.newest)
 	}
-	return &t, nil
+	return &t, g.sameStream(ctx, its)
+}
+
+// claims are what a state says of its stream.
+type claims struct {
+	newest  uint64    // the highest sequence that it takes for published
+	created time.Time // when the stream was made; zero if it has seen none yet
+}
+
+// sameStream refuses a stream that was made anew under the name of the state's.
+// It comes after the copy, so that one which was made meanwhile is noticed too.
+func (g *gathering) sameStream(ctx context.Context, its claims) error {
+	if its.created.IsZero() {
+		return nil
+	}
+	js, err := jetstream.New(g.bus.Conn)
+	if err != nil {
+		return err
+	}
+	s, err := js.Stream(ctx, g.settings.Stream)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", g.settings.Stream, err)
+	}
+	if made := s.CachedInfo().Created; !made.Equal(its.created) {
+		return fmt.Errorf("stream %s in %s was made at %s and the state is of one that was made at %s: they do not belong together; let a worker run there, which holds one against the other, and back up again",
+			g.settings.Stream, g.bus.Where, event.Time(made), event.Time(its.created))
+	}
+	return nil
 }
 
 // state copies the state: from the file while no worker runs, else from the
@@ -122,26 +151,25 @@ func (g *gathering) fill(name string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// checkState reads the copy as a whole and returns the highest sequence that it
-// takes for published.
-func (g *gathering) checkState() (newest uint64, err error) {
+// checkState reads the copy as a whole.
+func (g *gathering) checkState() (its claims, err error) {
 	db, err := state.OpenReadOnly(g.dir)
 	if err != nil {
-		return 0, fmt.Errorf("the copy of the state: %w", err)
+		return its, fmt.Errorf("the copy of the state: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := db.Check(); err != nil {
-		return 0, fmt.Errorf("the copy of the state: %w", err)
+		return its, fmt.Errorf("the copy of the state: %w", err)
 	}
 	rec, known, err := db.Stream()
 	if err != nil {
-		return 0, err
+		return its, err
 	}
 	if known && (rec.Name != g.settings.Stream || rec.Prefix != g.settings.Prefix) {
-		return 0, exit.AsUsage(fmt.Errorf("%s belongs to stream %s with prefix %s; set RANKWATCH_STREAM=%s and RANKWATCH_SUBJECT_PREFIX=%s", g.settings.DataDir, rec.Name, rec.Prefix, rec.Name, rec.Prefix))
+		return its, exit.AsUsage(fmt.Errorf("%s belongs to stream %s with prefix %s; set RANKWATCH_STREAM=%s and RANKWATCH_SUBJECT_PREFIX=%s", g.settings.DataDir, rec.Name, rec.Prefix, rec.Name, rec.Prefix))
 	}
 	a, _, err := db.Newest()
-	return a.Sequence, err
+	return claims{newest: a.Sequence, created: rec.Created}, err
 }
 
 // stream copies the embedded server's stream and reads the copy again: one that

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
+	"github.com/rankwatch/rankwatch/state"
 )
 
 // A place is a data directory that a backup goes into. Until it is done, all of
@@ -48,7 +48,7 @@ func claim(dir string) (*place, error) {
 		err = occupied(dir, in)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = state.SyncDir(dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.abandon())
@@ -91,11 +91,11 @@ func (p *place) place() error {
 		if err != nil && (name == stateName || !errors.Is(err, fs.ErrNotExist)) {
 			return p.unfinished(err)
 		}
-		if err := syncDir(p.dir); err != nil {
+		if err := state.SyncDir(p.dir); err != nil {
 			return p.unfinished(err)
 		}
 	}
-	if err := errors.Join(os.RemoveAll(p.work), syncDir(p.dir)); err != nil {
+	if err := errors.Join(os.RemoveAll(p.work), state.SyncDir(p.dir)); err != nil {
 		return p.unfinished(err)
 	}
 	return nil
@@ -112,7 +112,7 @@ func syncTree(dir string) error {
 			return err
 		}
 		if d.IsDir() {
-			return syncDir(path)
+			return state.SyncDir(path)
 		}
 		if !d.Type().IsRegular() {
 			return nil
@@ -123,17 +123,4 @@ func syncTree(dir string) error {
 		}
 		return errors.Join(f.Sync(), f.Close())
 	})
-}
-
-// syncDir makes the names in a directory durable, where the system can.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		err = nil
-	}
-	return errors.Join(err, d.Close())
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/snapshot"
 	"github.com/rankwatch/rankwatch/state"
@@ -47,7 +48,7 @@ func RestoreCommand() *cobra.Command {
 		Short:   "Bring a backup back into an empty data directory",
 		Long:    longRestore,
 		Example: examplesRestore,
-		Args:    cobra.ExactArgs(1),
+		Args:    exit.OneArg("backup"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return restore(cmd.Context(), settings.Load, args[0], cmd.ErrOrStderr())
 		},
@@ -168,12 +169,12 @@ func (r *restoration) stream(ctx context.Context, db *state.DB) error {
 
 func (r *restoration) messages(ctx context.Context, nc *nats.Conn) error {
 	at := func(name string) string { return filepath.Join(r.dir, filepath.FromSlash(name)) }
-	text, err := os.ReadFile(at(metaName))
+	data, err := os.ReadFile(at(metaName))
 	if err != nil {
 		return err
 	}
 	var meta snapshot.Meta
-	if err := json.Unmarshal(text, &meta); err != nil {
+	if err := json.Unmarshal(data, &meta); err != nil {
 		return fmt.Errorf("%s: %w", metaName, err)
 	}
 	f, err := os.Open(at(dataName))
@@ -193,21 +194,21 @@ func (r *restoration) messages(ctx context.Context, nc *nats.Conn) error {
 
 func (r *restoration) summary() string {
 	m := r.manifest
-	text := fmt.Sprintf("restored into %s: the state of %s", r.settings.DataDir, m.Created.Format("2006-01-02 15:04:05 UTC"))
+	said := fmt.Sprintf("restored into %s: the state of %s", r.settings.DataDir, text.Stamp(m.Created))
 	switch {
 	case r.together:
-		text += fmt.Sprintf(" and its stream, %d messages up to sequence %d\nthe next board of %s will be a baseline \"restored\"; later ids carry a lineage",
+		said += fmt.Sprintf(" and its stream, %d messages up to sequence %d\nthe next board of %s will be a baseline \"restored\"; later ids carry a lineage",
 			m.Content.Messages, m.Content.LastSeq, english.Plural(r.broken.Watchlists, "watchlist", ""))
 		if n := r.broken.Waiting; n > 0 {
-			text += fmt.Sprintf("\n%s that waited to be published will not be: the baselines have what they led to", english.Plural(n, "reading", ""))
+			said += fmt.Sprintf("\n%s that waited to be published will not be: the baselines have what they led to", english.Plural(n, "reading", ""))
 		}
 		if n := r.broken.Cut; n > 0 {
-			text += fmt.Sprintf("\n%s of readings that were being published are left out", english.Plural(n, "event", ""))
+			said += fmt.Sprintf("\n%s of readings that were being published are left out", english.Plural(n, "event", ""))
 		}
 	case m.Content != nil:
-		text += "\nthe stream in the backup is left out: RANKWATCH_NATS_URL is set, and the stream of that server decides"
+		said += "\nthe stream in the backup is left out: RANKWATCH_NATS_URL is set, and the stream of that server decides"
 	case r.settings.NATS.Embedded():
-		text += "\nthe backup holds no stream and RANKWATCH_NATS_URL is not set: the worker will begin a new stream, with a baseline \"restored\" of each watchlist"
+		said += "\nthe backup holds no stream and RANKWATCH_NATS_URL is not set: the worker will begin a new stream, with a baseline \"restored\" of each watchlist"
 	}
-	return text
+	return said
 }

@@ -64,7 +64,7 @@ func Command() *cobra.Command {
 		Short:   "A board as it is or was, or one creator's path over time",
 		Long:    long,
 		Example: examples,
-		Args:    cobra.ExactArgs(1),
+		Args:    exit.OneArg("watchlist"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.name = args[0]
 			o.byNumber, o.byUID = cmd.Flags().Changed("revision"), cmd.Flags().Changed("uid")
@@ -126,33 +126,26 @@ func (o *options) check(now time.Time) (request, error) {
 	return r, errors.Join(all...)
 }
 
-func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
+func run(ctx context.Context, o options, out, errs io.Writer) error {
 	s, serr := settings.Load()
 	req, oerr := o.check(time.Now())
 	if err := errors.Join(serr, oerr); err != nil {
 		return exit.AsUsage(err)
 	}
-	b, err := bus.Open(s, "board")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
-	}
-	if past.Empty(r) {
-		return errors.New(past.Nothing(r))
-	}
-	if err := past.Check(ctx, r, o.name); err != nil {
-		return err
-	}
-	style := text.StyleOf(out)
-	return pipe.Quiet(func() error {
-		if o.byUID {
-			return showPath(ctx, r, o, req, streams{out, errs, style})
+	return past.Read(ctx, s, "board", func(_ *bus.Bus, r *history.Reader) error {
+		if past.Empty(r) {
+			return errors.New(past.Nothing(r))
 		}
-		return showBoard(ctx, r, o, req, streams{out, errs, style})
+		if err := past.Check(ctx, r, o.name); err != nil {
+			return err
+		}
+		return pipe.Quiet(func() error {
+			s := showing{options: o, request: req, from: r, to: streams{out, errs, text.StyleOf(out)}}
+			if o.byUID {
+				return s.creator(ctx)
+			}
+			return s.board(ctx)
+		})
 	})
 }
 
@@ -162,43 +155,51 @@ type streams struct {
 	style     text.Style
 }
 
-func showBoard(ctx context.Context, r *history.Reader, o options, req request, to streams) error {
-	m, err := find(ctx, r, o, req)
+// A showing is what is shown, of which history, and where.
+type showing struct {
+	options
+	request
+	from *history.Reader
+	to   streams
+}
+
+// board shows the board that is asked for.
+func (s *showing) board(ctx context.Context) error {
+	m, err := s.find(ctx)
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		_, err := to.out.Write(append(m.Data[:len(m.Data):len(m.Data)], '\n'))
+	if s.output == "json" {
+		_, err := s.to.out.Write(append(m.Data[:len(m.Data):len(m.Data)], '\n'))
 		return err
 	}
-	v, err := newView(ctx, r, m)
+	v, err := newView(ctx, s.from, m)
 	if err != nil {
 		return err
 	}
-	if o.output == "csv" {
-		return v.csv(to.out, o.all)
+	if s.output == "csv" {
+		return v.csv(s.to.out, s.all)
 	}
-	_, err = io.WriteString(to.out, v.table(to.style, o.all))
+	_, err = io.WriteString(s.to.out, v.table(s.to.style, s.all))
 	return err
 }
 
-// find looks the board up that is asked for.
-func find(ctx context.Context, r *history.Reader, o options, req request) (m *history.Message, err error) {
+func (s *showing) find(ctx context.Context) (m *history.Message, err error) {
 	var what string
-	switch {
-	case o.byNumber:
-		what = fmt.Sprintf("no revision %d of %s", o.revision, o.name)
-		m, err = r.BoardAtRevision(ctx, o.name, o.revision)
-	case !req.at.IsZero():
-		what = fmt.Sprintf("no board of %s at %s", o.name, req.at.UTC().Format(time.RFC3339))
-		m, err = r.BoardAt(ctx, o.name, req.at)
+	switch at := s.request.at; {
+	case s.byNumber:
+		what = fmt.Sprintf("no revision %d of %s", s.revision, s.name)
+		m, err = s.from.BoardAtRevision(ctx, s.name, s.revision)
+	case !at.IsZero():
+		what = fmt.Sprintf("no board of %s at %s", s.name, at.UTC().Format(time.RFC3339))
+		m, err = s.from.BoardAt(ctx, s.name, at)
 	default:
-		what = "no board of " + o.name
-		m, err = r.LastBoard(ctx, o.name)
+		what = "no board of " + s.name
+		m, err = s.from.LastBoard(ctx, s.name)
 	}
 	if !errors.Is(err, history.ErrNotFound) {
 		return m, err
 	}
-	extent, xerr := past.Extent(ctx, r, o.name)
+	extent, xerr := past.Extent(ctx, s.from, s.name)
 	return nil, errors.Join(fmt.Errorf("%s: %s", what, extent), xerr)
 }

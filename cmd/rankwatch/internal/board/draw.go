@@ -54,7 +54,7 @@ func draw(points []point, style text.Style) string {
 	for i, l := range lines {
 		lines[i] = strings.TrimRight(l, " ")
 	}
-	axis := strings.Repeat(" ", label+2) + points[0].time().UTC().Format(timeForm) + style.Arrow() + points[len(points)-1].time().UTC().Format(timeForm)
+	axis := strings.Repeat(" ", label+2) + points[0].time().UTC().Format(text.Seconds) + style.Arrow() + points[len(points)-1].time().UTC().Format(text.Seconds)
 	return strings.Join(append(lines, text.Cut(axis, width)), "\n") + "\n"
 }
 

@@ -134,15 +134,15 @@ func (p *path) breaks() []*point {
 	return out
 }
 
-// showPath reads the boards of the range, one after the other, and shows the
+// creator reads the boards of the range, one after the other, and shows the
 // creator's path. An interruption ends it early and is no error.
-func showPath(ctx context.Context, r *history.Reader, o options, req request, to streams) error {
-	notes, err := past.Begins(ctx, r, req.path)
+func (s *showing) creator(ctx context.Context) error {
+	notes, err := past.Begins(ctx, s.from, s.path)
 	if err != nil {
 		return err
 	}
-	p := &path{watchlist: o.name, uid: o.uid}
-	err = r.Each(ctx, req.path, nil, func(m *history.Message) error {
+	p := &path{watchlist: s.name, uid: s.uid}
+	err = s.from.Each(ctx, s.path, nil, func(m *history.Message) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -156,16 +156,16 @@ func showPath(ctx context.Context, r *history.Reader, o options, req request, to
 		return err
 	}
 	for _, n := range notes {
-		if _, err := fmt.Fprintln(to.errs, n); err != nil {
+		if _, err := fmt.Fprintln(s.to.errs, n); err != nil {
 			return err
 		}
 	}
 	if !p.found && !p.interrupted {
 		within := ""
-		if o.span.Given() {
+		if s.span.Given() {
 			within = " of that range"
 		}
-		return fmt.Errorf("uid %q: never on a stored board of %s%s", o.uid, o.name, within)
+		return fmt.Errorf("uid %q: never on a stored board of %s%s", s.uid, s.name, within)
 	}
-	return p.write(o.output, to)
+	return p.write(s.output, s.to)
 }

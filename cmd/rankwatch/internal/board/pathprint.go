@@ -2,9 +2,7 @@ package board
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -70,27 +68,18 @@ func (p *path) json(out io.Writer) error {
 var pathHeader = []string{"watchlist", "uid", "revision", "time", "standing", "rank", "places", "position", "potential_index", "index_change", "edge", "baseline"}
 
 func (p *path) csv(out io.Writer) error {
-	w := csv.NewWriter(bufio.NewWriterSize(out, 1<<16)) // which it takes for its own
-	w.UseCRLF = true
-	err := w.Write(pathHeader)
+	w := text.NewCSV(out, pathHeader)
 	for i := range p.points {
 		s := p.step(&p.points[i])
-		if err == nil {
-			err = w.Write([]string{
-				s.Watchlist, text.Cell(s.UID), strconv.FormatUint(s.Revision, 10), s.Time, s.Standing, number(s.Rank), number(s.Places), number(s.Position),
-				number(s.PotentialIndex), number(s.IndexChange), strconv.FormatBool(s.Edge), p.points[i].reason(),
-			})
+		err := w.Write([]string{
+			s.Watchlist, text.Cell(s.UID), strconv.FormatUint(s.Revision, 10), s.Time, s.Standing, text.Number(s.Rank), text.Number(s.Places), text.Number(s.Position),
+			text.Number(s.PotentialIndex), text.Number(s.IndexChange), strconv.FormatBool(s.Edge), p.points[i].reason(),
+		})
+		if err != nil {
+			return err
 		}
 	}
-	w.Flush()
-	return errors.Join(err, w.Error())
-}
-
-func number[T int32 | int64](n *T) string {
-	if n == nil {
-		return ""
-	}
-	return strconv.FormatInt(int64(*n), 10)
+	return w.Close()
 }
 
 // table is a heading, the drawing, and a row a revision.
@@ -158,7 +147,7 @@ func timeOf(style text.Style) string {
 	if style.Width > 0 && style.Width < 90 {
 		return "01-02 15:04:05"
 	}
-	return timeForm
+	return text.Seconds
 }
 
 func (p *path) row(at *point, style text.Style) (color, line string) {

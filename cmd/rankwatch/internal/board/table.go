@@ -4,13 +4,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 	"github.com/rankwatch/rankwatch/publisher/event"
 )
-
-const timeForm = "2006-01-02 15:04:05"
 
 // table is the board for eyes: a heading, the rows, and at the end the members
 // that the reading did not show.
@@ -23,7 +20,7 @@ func (v *view) table(style text.Style, all bool) string {
 		g.plain(&out, text.Faint, v.note)
 	}
 	out.WriteString("\n")
-	g.line(&out, text.Bold, "RANK", "CHANGE", "POS", "INDEX", "", "UNIQUE ID", "NICKNAME", "")
+	g.line(&out, text.Bold, cells{rank: "RANK", change: "CHANGE", position: "POS", index: "INDEX", handle: "UNIQUE ID", nickname: "NICKNAME"})
 	hidden := 0
 	for i := range v.rows {
 		if r := &v.rows[i]; all || r.Member {
@@ -50,7 +47,7 @@ func (v *view) title(style text.Style) string {
 	if v.Period != nil {
 		parts = append(parts, v.Period.Type+" "+v.Period.Value)
 	}
-	parts = append(parts, "made "+stamp(v.at))
+	parts = append(parts, "made "+text.Stamp(v.at))
 	return text.Printable(strings.Join(parts, style.Sep()))
 }
 
@@ -69,8 +66,6 @@ func (v *view) summary(style text.Style) string {
 	}
 	return text.Printable(strings.Join(parts, style.Sep()))
 }
-
-func stamp(t time.Time) string { return t.UTC().Format(timeForm) + " UTC" }
 
 // A grid is the columns of a board. The names come late, and what follows them
 // begins with a letter, so that one written from right to left cannot reorder
@@ -97,43 +92,50 @@ func (g grid) plain(out *strings.Builder, color, line string) {
 	out.WriteString(g.style.Paint(color, strings.TrimRight(line, " ")) + "\n")
 }
 
-// line writes cells: rank, change, position, index, its change, unique id,
-// nickname, mark.
-func (g grid) line(out *strings.Builder, color string, c ...string) {
+// cells are those of one line. What is empty stays so.
+type cells struct {
+	rank, change, position, index string
+	step                          string // how far the index came
+	handle, nickname, mark        string
+}
+
+func (g grid) line(out *strings.Builder, color string, c cells) {
 	g.plain(out, color, strings.Join([]string{
-		text.FillLeft(c[0], 4), text.Fill(c[1], 6), text.FillLeft(c[2], 4), text.FillLeft(c[3], 5) + " " + text.Fill(c[4], 4),
-		text.Pad(text.Printable(c[5]), g.handle), text.Pad(text.Printable(c[6]), g.nickname), c[7],
+		text.FillLeft(c.rank, 4), text.Fill(c.change, 6), text.FillLeft(c.position, 4), text.FillLeft(c.index, 5) + " " + text.Fill(c.step, 4),
+		text.Pad(text.Printable(c.handle), g.handle), text.Pad(text.Printable(c.nickname), g.nickname), c.mark,
 	}, "  "))
 }
 
 func (g grid) row(out *strings.Builder, r *row) {
-	color, change, index, position := "", "", "", strconv.Itoa(r.Position)
+	color := ""
+	c := cells{
+		rank: strconv.Itoa(r.Rank), position: strconv.Itoa(r.Position), index: strconv.FormatInt(r.PotentialIndex, 10),
+		handle: r.UniqueID, nickname: r.Nickname,
+	}
 	if n, ok := r.places(); ok {
 		switch {
 		case n > 0:
-			color, change = text.Cyan, g.style.Pick("▲", "^")+fmt.Sprintf("%4d", n)
+			color, c.change = text.Cyan, g.style.Pick("▲", "^")+fmt.Sprintf("%4d", n)
 		case n < 0:
-			change = g.style.Pick("▼", "v") + fmt.Sprintf("%4d", -n)
+			c.change = g.style.Pick("▼", "v") + fmt.Sprintf("%4d", -n)
 		}
 	}
 	if n, ok := r.indexChange(); ok && n != 0 {
-		index = fmt.Sprintf("%+d", n)
+		c.step = fmt.Sprintf("%+d", n)
 	}
-	mark := ""
 	switch {
 	case r.fresh:
-		color, change = text.Green, "new"
+		color, c.change = text.Green, "new"
 	case r.absent != nil:
-		position, mark = g.style.Dash(), fmt.Sprintf("missed %d, unseen %d", r.absent.Misses, r.absent.Unseen)
+		c.position, c.mark = g.style.Dash(), fmt.Sprintf("missed %d, unseen %d", r.absent.Misses, r.absent.Unseen)
 	case !r.Member:
-		color, mark = text.Faint, "not a member"
+		color, c.mark = text.Faint, "not a member"
 	}
 	if r.Edge {
-		mark = strings.TrimPrefix(mark+", edge", ", ")
+		c.mark = strings.TrimPrefix(c.mark+", edge", ", ")
 	}
-	handle := r.UniqueID
-	if handle == "" {
-		handle = r.UID
+	if c.handle == "" {
+		c.handle = r.UID
 	}
-	g.line(out, color, strconv.Itoa(r.Rank), change, position, strconv.FormatInt(r.PotentialIndex, 10), index, handle, r.Nickname, mark)
+	g.line(out, color, c)
 }

@@ -1,9 +1,7 @@
 package board
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +59,7 @@ func (v *view) previous(ctx context.Context, r *history.Reader) (*event.Snapshot
 	}
 	m, err := r.BoardAtRevision(ctx, v.Watchlist, revision)
 	if errors.Is(err, history.ErrNotFound) {
-		v.note = fmt.Sprintf("revision %d is past the retention: what changed is not known", revision)
+		v.note = fmt.Sprintf("revision %d is not in the stream any more: what changed is not known", revision)
 		return nil, nil
 	}
 	if err != nil {
@@ -126,18 +124,18 @@ var header = []string{
 
 // csv writes a row a creator. Empty is unknown or not applicable.
 func (v *view) csv(out io.Writer, all bool) error {
-	w := csv.NewWriter(bufio.NewWriterSize(out, 1<<16)) // which it takes for its own
-	w.UseCRLF = true
-	err := w.Write(header)
+	w := text.NewCSV(out, header)
 	for _, rows := range [][]row{v.rows, v.waiting} {
 		for i := range rows {
-			if err == nil && (all || rows[i].Member) {
-				err = w.Write(v.record(&rows[i]))
+			if !all && !rows[i].Member {
+				continue
+			}
+			if err := w.Write(v.record(&rows[i])); err != nil {
+				return err
 			}
 		}
 	}
-	w.Flush()
-	return errors.Join(err, w.Error())
+	return w.Close()
 }
 
 func (v *view) record(r *row) []string {

@@ -58,7 +58,8 @@ func TestAYearOfHourlyBoards(t *testing.T) {
 	}()
 	var out, errs bytes.Buffer
 	began := time.Now()
-	err := showPath(t.Context(), r, o, req, streams{&out, &errs, text.Style{}})
+	s := showing{options: o, request: req, from: r, to: streams{&out, &errs, text.Style{}}}
+	err := s.creator(t.Context())
 	took := time.Since(began)
 	close(stop)
 	<-stopped

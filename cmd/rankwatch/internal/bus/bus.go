@@ -9,10 +9,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -48,7 +48,7 @@ func Open(s settings.Settings, verb string) (*Bus, error) {
 	if _, err := os.Stat(StreamDir(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.AsUsage(fmt.Errorf("no stream in %s: there is no %s; set RANKWATCH_DATA_DIR to a worker's data directory, or RANKWATCH_NATS_URL to its server", dir, StreamDir(dir)))
 	}
-	unlock, err := state.Lock(dir)
+	unlock, err := lock(dir)
 	if errors.Is(err, state.ErrLocked) {
 		return live(s, verb)
 	}
@@ -63,6 +63,27 @@ func Open(s settings.Settings, verb string) (*Bus, error) {
 	return b, nil
 }
 
+// readerWait is how long a reader waits for another one that serves the
+// directory. A worker is recognised at once.
+const readerWait = 5 * time.Second
+
+// lock takes the directory's lock, waiting for another reader. ErrLocked means
+// that a worker has it.
+func lock(dir string) (unlock func() error, err error) {
+	for end := time.Now().Add(readerWait); ; {
+		unlock, err := state.Lock(dir)
+		if !errors.Is(err, state.ErrLocked) {
+			return unlock, err
+		}
+		if _, err := os.Stat(filepath.Join(dir, urlFile)); err == nil {
+			return nil, state.ErrLocked
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("another rankwatch command reads %s, or a worker is just starting or ending there; wait for it to end", dir)
+		}
+	}
+}
+
 // live connects to the embedded server of the worker that has the directory.
 func live(s settings.Settings, verb string) (*Bus, error) {
 	at, err := URL(s)
@@ -74,6 +95,11 @@ func live(s settings.Settings, verb string) (*Bus, error) {
 
 // atRest serves the data directory in this process. The caller has its lock.
 func atRest(s settings.Settings, verb string) (*Bus, error) {
+	// What a worker that died has left there leads nowhere, and other readers
+	// must not take this one for a worker.
+	if err := Retract(s.DataDir); err != nil {
+		return nil, err
+	}
 	c := ServerConfig(s)
 	c.Listen = "off"
 	srv, err := publisher.StartServer(c, slog.New(slog.DiscardHandler))
@@ -113,24 +139,20 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// URL is where the embedded server of a running worker listens: what the worker
-// wrote into its data directory, or else what the settings say.
+// URL is where the embedded server of the worker that has the data directory
+// listens, by what the worker wrote there.
 func URL(s settings.Settings) (string, error) {
 	data, err := os.ReadFile(filepath.Join(s.DataDir, urlFile))
-	if err == nil {
-		return strings.TrimSpace(string(data)), nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch at := strings.TrimSpace(string(data)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("no worker runs in %s, or it has just started", s.DataDir)
+	case err != nil:
 		return "", fmt.Errorf("where the worker's NATS server listens: %w", err)
+	case at == silent:
+		return "", fmt.Errorf("a worker runs in %s and keeps its NATS server to itself, since its RANKWATCH_NATS_LISTEN is off; let it listen, or stop the worker", s.DataDir)
+	default:
+		return at, nil
 	}
-	host, port, err := net.SplitHostPort(s.NATS.Listen)
-	if err != nil || port == "0" {
-		return "", fmt.Errorf("a worker runs in %s and its NATS server cannot be reached: RANKWATCH_NATS_LISTEN is off, or any port; let it listen, or stop the worker", s.DataDir)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "nats://" + net.JoinHostPort(host, port), nil
 }
 
 const (
@@ -162,17 +184,25 @@ func CheckDir(dir string) error {
 	return fmt.Errorf("a backup is being restored into %s, or that was broken off: if no `rankwatch restore` runs, remove everything in %s and restore the backup again", dir, dir)
 }
 
-// Announce writes url into the data directory, for the verbs that look for the
-// worker; an empty one takes back what a worker wrote.
+// silent stands for the URL of a server that does not listen.
+const silent = "off"
+
+// Announce writes into the data directory that a worker runs there, and where
+// its embedded server listens; an empty url says that it does not.
 func Announce(dir, url string) error {
-	path := filepath.Join(dir, urlFile)
 	if url == "" {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("announce the NATS server: %w", err)
-		}
-		return nil
+		url = silent
 	}
-	if err := os.WriteFile(path, []byte(url+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, urlFile), []byte(url+"\n"), 0o600); err != nil {
+		return fmt.Errorf("announce the NATS server: %w", err)
+	}
+	return nil
+}
+
+// Retract takes back what a worker announced.
+func Retract(dir string) error {
+	err := os.Remove(filepath.Join(dir, urlFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("announce the NATS server: %w", err)
 	}
 	return nil

@@ -35,7 +35,7 @@ func lookUp(ctx context.Context, s settings.Settings, name string) (known, error
 	case errors.Is(err, state.ErrLocked):
 		k, err := fromStream(ctx, s, name)
 		if err != nil {
-			k = first(fmt.Sprintf("a worker runs, but its stream cannot be read (%v)", err))
+			k = first(fmt.Sprintf("the state is in use, and the stream cannot be read (%v)", err))
 		}
 		return k, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):

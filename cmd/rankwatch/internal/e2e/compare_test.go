@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,6 +80,8 @@ type boardData struct {
 	Rules            map[string]any `json:"rules"`
 	Unchanged        int            `json:"unchanged"`
 	Writer           string         `json:"writer"`
+	EventsDigest     string         `json:"events_digest"`
+	PreviousDigest   *string        `json:"previous_digest"`
 	Board            []boardRow     `json:"board"`
 }
 
@@ -158,6 +161,8 @@ type checker struct {
 	names                map[uint64]string // of readings, by revision
 	ids                  map[string]bool
 	writer               string
+	lines                []byte // of the reading so far, as the seal has them
+	last                 string // seal of the last board
 }
 
 func newChecker(prefix, name, region string) *checker {
@@ -201,14 +206,32 @@ func (c *checker) check(s sent, w want) error {
 	c.reading(&d, m, w)
 	if w.board != nil {
 		c.board(&d, m, w)
+		c.seals(&d, m, w)
+		c.lines, c.last = nil, seal(s.data)
 	} else {
 		c.change(&d, m, w)
+		c.lines = append(append(c.lines, s.data...), '\n')
 	}
 	if len(d) > 0 {
 		return fmt.Errorf("%s (want %s): %w", m.ID, id, errors.Join(d...))
 	}
 	return nil
 }
+
+// seals checks the digests of the reading's events and of the board before.
+func (c *checker) seals(d *differences, m message, w want) {
+	d.field("events_digest", m.Data.EventsDigest, seal(c.lines))
+	var previous *string
+	if w.revision > 1 && w.board.reason != "restored" {
+		if c.last == "" {
+			return // that board was not seen
+		}
+		previous = &c.last
+	}
+	d.field("previous_digest", m.Data.PreviousDigest, previous)
+}
+
+func seal(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 // reading checks the name and the time that all messages of a reading share.
 func (c *checker) reading(d *differences, m message, w want) {

@@ -19,11 +19,12 @@ type sample struct {
 func (c *checker) clone() *checker {
 	d := *c
 	d.times, d.readings, d.names, d.ids = maps.Clone(c.times), maps.Clone(c.readings), maps.Clone(c.names), maps.Clone(c.ids)
+	d.lines = bytes.Clone(c.lines)
 	return &d
 }
 
 // open are the values that the contract does not fix, or that it does not have.
-var open = []string{"data.depth", "data.duplicates", "data.skipped", "data.absent", "data.holes"}
+var open = []string{"data.depth", "data.duplicates", "data.skipped", "data.absent", "data.holes", "data.interim"}
 
 // corrupt changes every single value of the sample, one at a time, and expects
 // the checker to see each: a comparison that overlooks a field proves nothing.

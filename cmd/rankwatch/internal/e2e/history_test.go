@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -171,7 +173,7 @@ func (s *setup) tampered(t *testing.T, heard []sent) {
 	}{
 		{"as it was", heard, ""},
 		{"rank changed", change(fmt.Sprintf(`"after":{"rank":%d`, d.Data.After.Rank), fmt.Sprintf(`"after":{"rank":%d`, d.Data.After.Rank+1)), d.ID},
-		{"followers changed", change(`"follower_count":`, `"follower_count":1`), fmt.Sprintf("%s/%d/board", d.Data.Watchlist, d.Data.Revision)},
+		{"link changed", change(`"url":"`, `"url":"x`), fmt.Sprintf("%s/%d/board", d.Data.Watchlist, d.Data.Revision)},
 		{"removed", slices.Concat(heard[:at], heard[at+1:]), fmt.Sprintf("event %d of %d is missing", d.Data.N, d.Data.Of)},
 		{"doubled", slices.Concat(heard[:at], []sent{m}, heard[at:]), d.ID},
 		{"doubled at the end", append(slices.Clone(heard), m), d.ID},
@@ -192,6 +194,44 @@ func (s *setup) tampered(t *testing.T, heard []sent) {
 	}
 }
 
+// cutOff deletes the last board of one watchlist and the first of another from
+// the data dir's stream: what nothing behind or before them tells of.
+func (s *setup) cutOff(t *testing.T, last, first string) {
+	t.Helper()
+	b := newBus(t, func(o *server.Options) { o.StoreDir = filepath.Join(s.dir, "data", "jetstream") })
+	js, err := jetstream.New(connect(t, b.url()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "RANKWATCH")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetLastMsgForSubject(t.Context(), "rankwatch.*."+last+".board")
+	if err == nil {
+		err = stream.DeleteMsg(t.Context(), m.Sequence)
+	}
+	if err == nil {
+		m, err = stream.GetMsg(t.Context(), 1, jetstream.WithGetMsgSubject("rankwatch.*."+first+".board"))
+	}
+	if err == nil {
+		err = stream.DeleteMsg(t.Context(), m.Sequence)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	for name, said := range map[string]string{
+		last: "missing after it: the watchlist's head says that it was published", first: "revision 1 is missing before it, and nothing has been deleted for its age",
+	} {
+		got := s.verb(t, nil, "verify", name)
+		got.want(t, 1, "verify "+name)
+		if !strings.Contains(got.errs, said) {
+			t.Errorf("verify %s does not say %q: %s", name, said, got.errs)
+		}
+	}
+}
+
 // fill puts messages into a stream as they are.
 func fill(t *testing.T, url string, messages []sent) {
 	t.Helper()
@@ -205,9 +245,12 @@ func fill(t *testing.T, url string, messages []sent) {
 		t.Fatal(err)
 	}
 	var last jetstream.PubAckFuture
-	for _, m := range messages {
+	for i, m := range messages {
 		if last, err = js.PublishAsync(m.subject, m.data); err != nil {
 			t.Fatal(err)
+		}
+		if i%1000 == 999 {
+			<-js.PublishAsyncComplete()
 		}
 	}
 	<-js.PublishAsyncComplete()

@@ -85,6 +85,7 @@ func lockstep(t *testing.T, plans []plan) {
 	worker.stop(t)
 	s.proven(t, "at rest", o.stored)
 	s.tampered(t, o.stored)
+	s.cutOff(t, plans[0].name, plans[1].name)
 }
 
 // Real rankings, one day per reading, ids with / and . in them; read whole and

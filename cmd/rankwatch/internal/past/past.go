@@ -12,21 +12,49 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/spf13/pflag"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
 )
 
-// Open opens the stream that the settings name.
-func Open(ctx context.Context, nc *nats.Conn, s settings.Settings) (*history.Reader, error) {
-	r, err := history.Open(ctx, nc, s.Stream, s.Prefix)
-	if errors.Is(err, history.ErrNoStream) {
-		return nil, fmt.Errorf("%w; no worker has published here yet, or RANKWATCH_STREAM is another", err)
+// Read finds the stream that the settings name, for a verb, and hands it to fn.
+// It closes what it opened.
+func Read(ctx context.Context, s settings.Settings, verb string, fn func(*bus.Bus, *history.Reader) error) (err error) {
+	b, err := bus.Open(s, verb)
+	if err != nil {
+		return err
 	}
-	return r, err
+	defer func() { err = errors.Join(err, b.Close()) }()
+	r, err := history.Open(ctx, b.Conn, s.Stream, s.Prefix)
+	if errors.Is(err, history.ErrNoStream) {
+		return fmt.Errorf("%w; no worker has published here yet, or RANKWATCH_STREAM is another", err)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := r.First(ctx); !Empty(r) && errors.Is(err, history.ErrNotFound) {
+		return exit.AsUsage(fmt.Errorf("stream %s holds nothing under the prefix %s, but %s; set RANKWATCH_SUBJECT_PREFIX, or RANKWATCH_STREAM",
+			s.Stream, s.Prefix, strings.Join(r.Stream().Config.Subjects, ", ")))
+	} else if err != nil && !errors.Is(err, history.ErrNotFound) {
+		return err
+	}
+	return fn(b, r)
+}
+
+// Filled refuses flags that were given an empty value, which most often is a
+// variable that is not set, and would select everything.
+func Filled(f *pflag.FlagSet) error {
+	var all []error
+	f.Visit(func(x *pflag.Flag) {
+		if v := x.Value.String(); v == "" || v == "[]" {
+			all = append(all, fmt.Errorf("--%s: is empty", x.Name))
+		}
+	})
+	return errors.Join(all...)
 }
 
 // Empty says that the stream holds nothing.
@@ -130,31 +158,38 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
+// maxBegins is for how many watchlists it is looked up where history begins, and
+// maxTold how many of them are told one by one.
+const (
+	maxBegins = 256
+	maxTold   = 5
+)
+
 // Begins says where the history of the query's watchlists begins, a line each,
 // if something that the query asks for is past the retention.
 func Begins(ctx context.Context, r *history.Reader, q history.Query) ([]string, error) {
-	if len(q.Watchlists) == 0 {
-		first, err := r.First(ctx)
-		if errors.Is(err, history.ErrNotFound) || err == nil && (history.Whole(first) || !reaches(q.Since, first.Time())) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return []string{fmt.Sprintf("history begins at %s; what came before is past the retention", stamp(first.Time()))}, nil
+	lists, err := r.Watchlists(ctx, q.Watchlists...)
+	if err != nil {
+		return nil, err
 	}
 	var lines []string
-	for _, w := range q.Watchlists {
+	for _, w := range lists[:min(len(lists), maxBegins)] {
 		m, err := r.FirstBoard(ctx, w)
 		if errors.Is(err, history.ErrNotFound) {
 			continue // it has statuses only
 		}
 		if err != nil {
-			return lines, err
+			return nil, err
 		}
 		if n, ok := m.Revision(); ok && n > 1 && q.FromRevision < n && reaches(q.Since, m.Time()) {
-			lines = append(lines, fmt.Sprintf("%s: history begins at revision %d, %s; what came before is past the retention", w, n, stamp(m.Time())))
+			lines = append(lines, fmt.Sprintf("%s: history begins at revision %d, %s", w, n, stamp(m.Time())))
 		}
+	}
+	if more := len(lines) - maxTold; more > 0 && len(q.Watchlists) == 0 {
+		lines = append(lines[:maxTold], fmt.Sprintf("and that of %d more watchlists begins later than with revision 1", more))
+	}
+	if len(lists) > maxBegins {
+		lines = append(lines, fmt.Sprintf("where history begins was looked up for %d of %d watchlists", maxBegins, len(lists)))
 	}
 	return lines, nil
 }

@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bufio"
-	"encoding/csv"
 	"strconv"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
@@ -16,16 +14,17 @@ import (
 // Texts that outsiders choose pass text.Cell, so that none of them is taken for
 // a formula; everything else is as in the message.
 type sheet struct {
-	w      *csv.Writer
+	w      *text.CSV
 	prefix string
 	row    []string
-	headed bool
 }
 
 func newSheet(t target) *sheet {
-	w := csv.NewWriter(bufio.NewWriterSize(t.out, 1<<16)) // which it takes for its own
-	w.UseCRLF = true
-	return &sheet{w: w, prefix: t.prefix, row: make([]string, 0, len(columns))}
+	names := make([]string, len(columns))
+	for i := range columns {
+		names[i] = columns[i].name
+	}
+	return &sheet{w: text.NewCSV(t.out, names), prefix: t.prefix, row: make([]string, 0, len(columns))}
 }
 
 // A column is a name of the header and its cell of a message.
@@ -53,16 +52,16 @@ var columns = []column{
 	{"n", ofChange(func(c *event.Change) string { return strconv.Itoa(c.N) })},
 	{"of", ofChange(func(c *event.Change) string { return strconv.Itoa(c.Of) })},
 	{"uid", ofChange(func(c *event.Change) string { return text.Cell(c.Creator.UID) })},
-	{"unique_id", ofChange(func(c *event.Change) string { return words(c.Creator.UniqueID) })},
-	{"nickname", ofChange(func(c *event.Change) string { return words(c.Creator.Nickname) })},
+	{"unique_id", ofChange(func(c *event.Change) string { return cell(c.Creator.UniqueID) })},
+	{"nickname", ofChange(func(c *event.Change) string { return cell(c.Creator.Nickname) })},
 	{"before_rank", ofPlace(before, func(p *event.Place) int64 { return int64(p.Rank) })},
 	{"after_rank", ofPlace(after, func(p *event.Place) int64 { return int64(p.Rank) })},
-	{"places", ofChange(func(c *event.Change) string { return number(c.Places) })},
+	{"places", ofChange(func(c *event.Change) string { return text.Number(c.Places) })},
 	{"before_position", ofPlace(before, func(p *event.Place) int64 { return int64(p.Position) })},
 	{"after_position", ofPlace(after, func(p *event.Place) int64 { return int64(p.Position) })},
 	{"before_potential_index", ofPlace(before, func(p *event.Place) int64 { return p.PotentialIndex })},
 	{"after_potential_index", ofPlace(after, func(p *event.Place) int64 { return p.PotentialIndex })},
-	{"index_change", ofChange(func(c *event.Change) string { return number(c.IndexChange) })},
+	{"index_change", ofChange(func(c *event.Change) string { return text.Number(c.IndexChange) })},
 	{"passed", ofCause(func(c *event.Cause) int { return c.Passed })},
 	{"passed_by", ofCause(func(c *event.Cause) int { return c.PassedBy })},
 	{"entered_above", ofCause(func(c *event.Cause) int { return c.EnteredAbove })},
@@ -75,18 +74,18 @@ var columns = []column{
 	{"first_seen", ofChange(func(c *event.Change) string { return text.Cell(c.History.FirstSeen) })},
 	{"peak_rank", ofChange(func(c *event.Change) string { return strconv.Itoa(c.History.PeakRank) })},
 	{"revisions_on_board", ofChange(func(c *event.Change) string { return strconv.FormatUint(c.History.RevisionsOnBoard, 10) })},
-	{"follower_count", ofChange(func(c *event.Change) string { return number(c.Creator.FollowerCount) })},
+	{"follower_count", ofChange(func(c *event.Change) string { return text.Number(c.Creator.FollowerCount) })},
 	{"usd_gmv", ofChange(func(c *event.Change) string {
 		if c.Metrics.USDGMV == nil {
 			return ""
 		}
 		return strconv.FormatFloat(*c.Metrics.USDGMV, 'f', -1, 64)
 	})},
-	{"units_sold", ofChange(func(c *event.Change) string { return number(c.Metrics.UnitsSold) })},
-	{"video_units_sold", ofChange(func(c *event.Change) string { return number(c.Metrics.VideoUnitsSold) })},
-	{"live_units_sold", ofChange(func(c *event.Change) string { return number(c.Metrics.LiveUnitsSold) })},
-	{"avg_play_count", ofChange(func(c *event.Change) string { return number(c.Metrics.AvgPlayCount) })},
-	{"video_count", ofChange(func(c *event.Change) string { return number(c.Metrics.VideoCount) })},
+	{"units_sold", ofChange(func(c *event.Change) string { return text.Number(c.Metrics.UnitsSold) })},
+	{"video_units_sold", ofChange(func(c *event.Change) string { return text.Number(c.Metrics.VideoUnitsSold) })},
+	{"live_units_sold", ofChange(func(c *event.Change) string { return text.Number(c.Metrics.LiveUnitsSold) })},
+	{"avg_play_count", ofChange(func(c *event.Change) string { return text.Number(c.Metrics.AvgPlayCount) })},
+	{"video_count", ofChange(func(c *event.Change) string { return text.Number(c.Metrics.VideoCount) })},
 	{"edge", ofChange(func(c *event.Change) string { return strconv.FormatBool(c.Edge) })},
 	{"outcome", ofBoard(func(b *event.Snapshot) string { return text.Cell(b.Outcome) })},
 	{"count_entered", ofBoard(func(b *event.Snapshot) string { return strconv.Itoa(b.Counts.Entered) })},
@@ -111,7 +110,7 @@ var columns = []column{
 		case c.status != nil:
 			return text.Cell(c.status.Reason)
 		case c.board != nil:
-			return words(c.board.Reason)
+			return cell(c.board.Reason)
 		}
 		return ""
 	}},
@@ -188,24 +187,7 @@ func periods(previous bool, value func(*event.Period) string) func(*content, *hi
 	}
 }
 
-func words(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return text.Cell(*s)
-}
-
-func number[T int | int64](n *T) string {
-	if n == nil {
-		return ""
-	}
-	return strconv.FormatInt(int64(*n), 10)
-}
-
 func (s *sheet) print(m *history.Message) error {
-	if err := s.head(); err != nil {
-		return err
-	}
 	c := read(s.prefix, m)
 	s.row = s.row[:0]
 	for i := range columns {
@@ -214,24 +196,4 @@ func (s *sheet) print(m *history.Message) error {
 	return s.w.Write(s.row)
 }
 
-func (s *sheet) head() error {
-	if s.headed {
-		return nil
-	}
-	s.headed = true
-	names := make([]string, len(columns))
-	for i := range columns {
-		names[i] = columns[i].name
-	}
-	return s.w.Write(names)
-}
-
-// close writes the header too, if there was no message.
-func (s *sheet) close() error {
-	err := s.head()
-	s.w.Flush()
-	if err == nil {
-		err = s.w.Error()
-	}
-	return err
-}
+func (s *sheet) close() error { return s.w.Close() }

@@ -28,18 +28,45 @@ type netChange struct {
 	To          end          `json:"to"`
 	Kind        event.Kind   `json:"kind"`
 	Creator     netCreator   `json:"creator"`
-	Before      *event.Place `json:"before"`
-	After       *event.Place `json:"after"`
+	Before      *netPlace    `json:"before"`
+	After       *netPlace    `json:"after"`
 	Places      *int         `json:"places"`
 	IndexChange *int64       `json:"index_change"`
 	Cause       *event.Cause `json:"cause"`
 	Edge        bool         `json:"edge"`
 }
 
+// A netPlace is where a creator stands, or was last reported; then it has no
+// position.
+type netPlace struct {
+	Rank           int   `json:"rank"`
+	Position       *int  `json:"position"`
+	PotentialIndex int64 `json:"potential_index"`
+}
+
+func netPlaceOf(p diff.Place) *netPlace {
+	if p.Rank == 0 {
+		return nil
+	}
+	n := &netPlace{Rank: int(p.Rank), PotentialIndex: p.Index}
+	if at := int(p.Position); at > 0 {
+		n.Position = &at
+	}
+	return n
+}
+
+// event is the place as an event has it.
+func (p *netPlace) event() *event.Place {
+	if p == nil {
+		return nil
+	}
+	return &event.Place{Rank: p.Rank, PotentialIndex: p.PotentialIndex}
+}
+
 type netCreator struct {
-	UID      string `json:"uid"`
-	UniqueID string `json:"unique_id"`
-	Nickname string `json:"nickname"`
+	UID      string  `json:"uid"`
+	UniqueID *string `json:"unique_id"`
+	Nickname *string `json:"nickname"`
 }
 
 // A span is the two boards of one watchlist.
@@ -54,75 +81,144 @@ func (v *view) net(ctx context.Context) error {
 	}
 	p := newNetPrinter(v.format, v.target)
 	for _, name := range lists {
+		if name == event.TokenWatchlist {
+			continue // it has no board
+		}
 		s, err := v.span(ctx, name)
 		if errors.Is(err, history.ErrNotFound) {
-			if _, err := fmt.Fprintf(v.errs, "%s: no board in this range\n", name); err != nil {
+			if err := v.note("%s: no board in this range", name); err != nil {
 				return err
 			}
 			continue
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = v.netOf(ctx, s, p)
 		}
-		changes := slices.DeleteFunc(s.changes(), func(c netChange) bool {
-			return len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, c.Kind) ||
-				len(v.query.UIDs) > 0 && !slices.Contains(v.query.UIDs, c.Creator.UID)
-		})
-		if err := p.print(s, changes); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return p.close()
 }
 
-// span finds the ends: the boards as they were at Since and Until, or of the
-// first and last revision of the range; without a bound, where history begins
-// and ends.
+// netOf prints the net diff of one span.
+func (v *view) netOf(ctx context.Context, s span, p netPrinter) error {
+	if err := s.check(v); err != nil {
+		return err
+	}
+	all, err := v.changes(ctx, s)
+	if err != nil {
+		return err
+	}
+	var counts event.Counts
+	for i := range all {
+		recount.Count(&counts, all[i].Kind)
+	}
+	shown := slices.DeleteFunc(all, func(c netChange) bool {
+		return len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, c.Kind) ||
+			len(v.query.UIDs) > 0 && !slices.Contains(v.query.UIDs, c.Creator.UID)
+	})
+	return p.print(s, counts, shown)
+}
+
+// check says what makes the two ends less comparable than they look.
+func (s span) check(v *view) error {
+	a, b := &s.from.Data, &s.to.Data
+	_, was, _ := event.ParseReadingID(s.from.ID)
+	_, is, _ := event.ParseReadingID(s.to.ID)
+	switch {
+	case was != is:
+		return v.note("%s: history broke in between (a baseline `restored`): what happened around it is in neither board", b.Watchlist)
+	case a.Region != b.Region || a.Rules.Top != b.Rules.Top || a.Rules.Margin != b.Rules.Margin || a.Rules.Ties != b.Rules.Ties:
+		return v.note("%s: its settings changed in between: the boards are of different lists, or of different parts of one", b.Watchlist)
+	}
+	return nil
+}
+
+// span finds the ends: the boards as they were at Since and Until, or those of
+// the first and the last revision of the range; with both, what lies within
+// both; without a bound, where history begins or ends. ErrNotFound means that no
+// board lies in the range.
 func (v *view) span(ctx context.Context, name string) (span, error) {
-	q, r := &v.query, v.reader
-	var from, to *history.Message
-	var err error
-	switch {
-	case q.FromRevision != 0:
-		from, err = r.BoardAtRevision(ctx, name, q.FromRevision)
-	case !q.Since.IsZero():
-		from, err = r.BoardAt(ctx, name, q.Since)
-	}
-	if from == nil && (err == nil || errors.Is(err, history.ErrNotFound)) {
-		from, err = r.FirstBoard(ctx, name)
-	}
+	from, err := v.lower(ctx, name)
 	if err != nil {
 		return span{}, err
 	}
-	switch {
-	case q.ToRevision != 0:
-		to, err = r.BoardAtRevision(ctx, name, q.ToRevision)
-		if errors.Is(err, history.ErrNotFound) {
-			to, err = r.LastBoard(ctx, name)
-		}
-	case !q.Until.IsZero():
-		to, err = r.BoardAt(ctx, name, q.Until)
-	default:
-		to, err = r.LastBoard(ctx, name)
-	}
+	to, err := v.upper(ctx, name)
 	if err != nil {
 		return span{}, err
+	}
+	if from.Sequence > to.Sequence {
+		return span{}, fmt.Errorf("%s: %w", name, history.ErrNotFound)
 	}
 	var s span
 	for _, e := range []struct {
 		m  *history.Message
 		to **recount.Reading
 	}{{from, &s.from}, {to, &s.to}} {
-		b, f := recount.ReadBoard(r.Prefix(), stored(e.m))
+		b, f := recount.ReadBoard(v.reader.Prefix(), stored(e.m))
 		if f != nil {
 			return span{}, f
 		}
 		*e.to = b
 	}
-	if s.from.Data.Revision > s.to.Data.Revision {
-		return span{}, fmt.Errorf("%s: %w", name, history.ErrNotFound)
-	}
 	return s, nil
+}
+
+// lower is the board that the range begins with: the later one, if two bounds
+// say so.
+func (v *view) lower(ctx context.Context, name string) (*history.Message, error) {
+	q, r := &v.query, v.reader
+	from, err := r.FirstBoard(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !q.Since.IsZero() {
+		m, err := r.BoardAt(ctx, name, q.Since)
+		if err == nil {
+			from = m
+		} else if !errors.Is(err, history.ErrNotFound) { // then history begins later
+			return nil, err
+		}
+	}
+	if n, _ := from.Revision(); q.FromRevision > n {
+		return v.board(ctx, name, q.FromRevision)
+	}
+	return from, nil
+}
+
+// upper is the board that the range ends with: the earlier one, if two bounds
+// say so.
+func (v *view) upper(ctx context.Context, name string) (*history.Message, error) {
+	q, r := &v.query, v.reader
+	to, err := r.LastBoard(ctx, name)
+	if err == nil && !q.Until.IsZero() {
+		to, err = r.BoardAt(ctx, name, q.Until)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n, _ := to.Revision(); q.ToRevision != 0 && q.ToRevision < n {
+		return v.board(ctx, name, q.ToRevision)
+	}
+	return to, nil
+}
+
+// board finds a revision within what is stored. ErrNotFound means that it lies
+// outside.
+func (v *view) board(ctx context.Context, name string, revision uint64) (*history.Message, error) {
+	m, err := v.reader.BoardAtRevision(ctx, name, revision)
+	if !errors.Is(err, history.ErrNotFound) {
+		return m, err
+	}
+	below, berr := v.reader.BoardUpToRevision(ctx, name, revision)
+	if berr != nil {
+		return nil, berr
+	}
+	if last, lerr := v.reader.LastBoard(ctx, name); lerr != nil || last.Sequence == below.Sequence {
+		return nil, errors.Join(err, lerr)
+	}
+	return nil, fmt.Errorf("%s: revision %d is missing from the stream; `rankwatch verify` tells more", name, revision)
 }
 
 func stored(m *history.Message) recount.Message {
@@ -130,23 +226,29 @@ func stored(m *history.Message) recount.Message {
 }
 
 // changes is the net diff of the span.
-func (s span) changes() []netChange {
+func (v *view) changes(ctx context.Context, s span) ([]netChange, error) {
 	names := make(map[string]netCreator)
 	for _, r := range []*recount.Reading{s.from, s.to} {
 		for i := range r.Data.Board {
 			row := &r.Data.Board[i]
-			names[row.UID] = netCreator{UID: row.UID, UniqueID: row.UniqueID, Nickname: row.Nickname}
+			names[row.UID] = netCreator{UID: row.UID, UniqueID: known(row.UniqueID), Nickname: known(row.Nickname)}
 		}
 	}
 	all := diff.Net(s.from.Board(), s.to.Board(), s.to.List().Cut)
 	out := make([]netChange, len(all))
 	for i := range all {
 		c := &all[i]
+		who, ok := names[c.UID]
+		if !ok {
+			var err error
+			if who, err = v.who(ctx, s, c.UID); err != nil {
+				return nil, err
+			}
+		}
 		n := netChange{
 			Watchlist: s.to.Data.Watchlist, Region: s.to.Data.Region, From: endOf(s.from), To: endOf(s.to),
-			Kind: recount.KindOf(c.Kind), Creator: names[c.UID], Before: recount.PlaceOf(c.Before), After: recount.PlaceOf(c.After), Edge: c.Edge,
+			Kind: recount.KindOf(c.Kind), Creator: who, Before: netPlaceOf(c.Before), After: netPlaceOf(c.After), Edge: c.Edge,
 		}
-		n.Creator.UID = c.UID
 		if n.Before != nil && n.After != nil {
 			places, index := n.Before.Rank-n.After.Rank, n.After.PotentialIndex-n.Before.PotentialIndex
 			n.Places, n.IndexChange = &places, &index
@@ -156,7 +258,30 @@ func (s span) changes() []netChange {
 		}
 		out[i] = n
 	}
-	return out
+	return out, nil
+}
+
+// who looks up a creator whom neither board shows.
+func (v *view) who(ctx context.Context, s span, uid string) (netCreator, error) {
+	m, err := v.reader.LastAbout(ctx, s.to.Data.Watchlist, uid, s.to.Raw.Sequence)
+	if errors.Is(err, history.ErrNotFound) {
+		return netCreator{UID: uid}, nil
+	}
+	if err != nil {
+		return netCreator{}, err
+	}
+	e, err := event.Decode[event.Change](m.Data)
+	if err != nil {
+		return netCreator{UID: uid}, nil //nolint:nilerr // of another version: the uid has to do
+	}
+	return netCreator{UID: uid, UniqueID: e.Data.Creator.UniqueID, Nickname: e.Data.Creator.Nickname}, nil
+}
+
+func known(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 func endOf(r *recount.Reading) end {

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -16,7 +15,8 @@ import (
 // A netPrinter writes net diffs in one format. What it wrote is out once close
 // returns.
 type netPrinter interface {
-	print(s span, changes []netChange) error
+	// print takes the changes to show, and how many there are in all.
+	print(s span, counts event.Counts, changes []netChange) error
 	close() error
 }
 
@@ -25,7 +25,7 @@ func newNetPrinter(format string, t target) netPrinter {
 	case "json":
 		return newNetLines(t)
 	case "csv":
-		return &netSheet{w: newCSV(t, netColumns)}
+		return &netSheet{w: text.NewCSV(t.out, netColumns)}
 	}
 	return &netTable{w: bufio.NewWriter(t.out), style: t.style}
 }
@@ -43,7 +43,7 @@ func newNetLines(t target) *netLines {
 	return l
 }
 
-func (l *netLines) print(_ span, changes []netChange) error {
+func (l *netLines) print(_ span, _ event.Counts, changes []netChange) error {
 	for i := range changes {
 		if err := l.e.Encode(&changes[i]); err != nil {
 			return err
@@ -60,13 +60,12 @@ type netTable struct {
 	style text.Style
 }
 
-func (t *netTable) print(s span, changes []netChange) error {
-	var counts event.Counts
-	for i := range changes {
-		recount.Count(&counts, changes[i].Kind)
-	}
+func (t *netTable) print(s span, counts event.Counts, changes []netChange) error {
 	from, to := describeEnd(s.from), describeEnd(s.to)
 	head := []string{t.style.Paint(text.Bold, s.to.Data.Watchlist), from + t.style.Arrow() + to, text.Counts(counts)}
+	if s.from.Data.Revision == s.to.Data.Revision {
+		head = []string{head[0], from, "no other board since"}
+	}
 	if _, err := t.w.WriteString(strings.Join(head, t.style.Sep()) + "\n"); err != nil {
 		return err
 	}
@@ -93,28 +92,28 @@ func describeEnd(r *recount.Reading) string {
 // event is the change as an event would tell it.
 func (c *netChange) event() text.Change {
 	return text.Change{Kind: c.Kind, Change: event.Change{
-		Creator: event.Creator{UID: c.Creator.UID, UniqueID: &c.Creator.UniqueID, Nickname: &c.Creator.Nickname},
-		Before:  c.Before, After: c.After, Places: c.Places, IndexChange: c.IndexChange, Cause: c.Cause, Edge: c.Edge,
+		Creator: event.Creator{UID: c.Creator.UID, UniqueID: c.Creator.UniqueID, Nickname: c.Creator.Nickname},
+		Before:  c.Before.event(), After: c.After.event(), Places: c.Places, IndexChange: c.IndexChange, Cause: c.Cause, Edge: c.Edge,
 	}}
 }
 
 var netColumns = []string{
 	"watchlist", "region", "from_revision", "from_time", "to_revision", "to_time", "kind", "uid", "unique_id", "nickname",
-	"before_rank", "before_index", "after_rank", "after_index", "places", "index_change",
+	"before_rank", "before_potential_index", "after_rank", "after_potential_index", "places", "index_change",
 	"passed", "passed_by", "entered_above", "dropped_above", "edge",
 }
 
 // netSheet is CSV, a change a row.
-type netSheet struct{ w *csv.Writer }
+type netSheet struct{ w *text.CSV }
 
-func (s *netSheet) print(_ span, changes []netChange) error {
+func (s *netSheet) print(_ span, _ event.Counts, changes []netChange) error {
 	for i := range changes {
 		c := &changes[i]
 		row := []string{
 			c.Watchlist, c.Region, strconv.FormatUint(c.From.Revision, 10), c.From.Time, strconv.FormatUint(c.To.Revision, 10), c.To.Time,
-			string(c.Kind), text.Cell(c.Creator.UID), text.Cell(c.Creator.UniqueID), text.Cell(c.Creator.Nickname),
+			string(c.Kind), text.Cell(c.Creator.UID), cell(c.Creator.UniqueID), cell(c.Creator.Nickname),
 		}
-		row = append(append(row, placeCells(c.Before)...), placeCells(c.After)...)
+		row = append(append(row, placeCells(c.Before.event())...), placeCells(c.After.event())...)
 		row = append(row, "", "", "", "", "", "", strconv.FormatBool(c.Edge))
 		if c.Places != nil && c.IndexChange != nil {
 			row[14], row[15] = strconv.Itoa(*c.Places), strconv.FormatInt(*c.IndexChange, 10)
@@ -131,17 +130,14 @@ func (s *netSheet) print(_ span, changes []netChange) error {
 	return nil
 }
 
-func (s *netSheet) close() error {
-	s.w.Flush()
-	return s.w.Error()
-}
+func (s *netSheet) close() error { return s.w.Close() }
 
-// newCSV writes a header; its error comes with the flush.
-func newCSV(t target, header []string) *csv.Writer {
-	w := csv.NewWriter(t.out)
-	w.UseCRLF = true
-	_ = w.Write(header)
-	return w
+// cell is a text that may be unknown.
+func cell(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return text.Cell(*s)
 }
 
 // placeCells are rank and index, empty for none.

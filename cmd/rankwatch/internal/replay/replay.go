@@ -3,6 +3,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,7 @@ type options struct {
 	publish     string
 	speed       string
 	outputSet   bool
+	empty       error // flags with empty values
 }
 
 // Command returns the verb.
@@ -93,14 +95,19 @@ func Command() *cobra.Command {
 		Long:    long,
 		Example: examples,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.names, o.outputSet = args, cmd.Flags().Changed("output")
-			return replay(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			o.names, o.outputSet, o.empty = args, cmd.Flags().Changed("output"), past.Filled(cmd.Flags())
+			err := replay(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				// Before there was anything to end in the middle of.
+				_, err = fmt.Fprintln(cmd.ErrOrStderr(), "interrupted before anything was read")
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
 	o.span.Flags(f)
 	f.StringSliceVar(&o.kinds, "kind", nil, "only these kinds: "+strings.Join(kindNames, ", "))
-	f.StringSliceVar(&o.uids, "uid", nil, "only changes of these creators")
+	f.StringArrayVar(&o.uids, "uid", nil, "only changes of this creator; repeatable")
 	f.StringVarP(&o.output, "output", "o", "table", "table, json (the stored messages, one a line) or csv")
 	f.BoolVar(&o.net, "net", false, "one net difference between both ends instead of the steps")
 	f.StringVar(&o.rules, "rules", "", "what the rules of this watchlist `FILE` would have told, beside what was published")
@@ -115,7 +122,7 @@ var kindNames = []string{"entered", "moved", "dropped", "index", "board", "statu
 // at once.
 func (o *options) query(now time.Time) (history.Query, error) {
 	q := history.Query{Watchlists: o.names, UIDs: o.uids}
-	all := []error{o.span.Limit(&q, now)}
+	all := []error{o.empty, o.span.Limit(&q, now)}
 	for _, k := range o.kinds {
 		if !slices.Contains(kindNames, k) {
 			all = append(all, fmt.Errorf("--kind %s: allowed are %s", k, strings.Join(kindNames, ", ")))
@@ -146,7 +153,7 @@ func (o *options) modes() []error {
 	return all
 }
 
-func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
+func replay(ctx context.Context, o options, out, errs io.Writer) error {
 	s, serr := settings.Load()
 	q, qerr := o.query(time.Now())
 	var file []watcher.Watchlist
@@ -158,20 +165,16 @@ func replay(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	if err := errors.Join(serr, qerr, ferr, perr); err != nil {
 		return exit.AsUsage(err)
 	}
-	b, err := bus.Open(s, "replay")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	if err := again.heard(b); err != nil {
-		return err
-	}
-	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
-	}
-	v := &view{conn: b.Conn, reader: r, query: q, format: o.output, target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names}, errs: errs, again: again}
-	return pipe.Quiet(func() error { return v.show(ctx, o, file) })
+	return past.Read(ctx, s, "replay", func(b *bus.Bus, r *history.Reader) error {
+		if err := again.heard(b); err != nil {
+			return err
+		}
+		v := &view{
+			conn: b.Conn, reader: r, query: q, format: o.output, errs: errs, again: again,
+			target: target{out: out, style: text.StyleOf(out), prefix: s.Prefix, names: o.names},
+		}
+		return pipe.Quiet(func() error { return v.show(ctx, o, file) })
+	})
 }
 
 // A view is a range of history and where it is printed.
@@ -188,7 +191,10 @@ type view struct {
 // show prints what the options ask for.
 func (v *view) show(ctx context.Context, o options, file []watcher.Watchlist) error {
 	if past.Empty(v.reader) {
-		_, err := fmt.Fprintln(v.errs, past.Nothing(v.reader))
+		err := v.note("%s", past.Nothing(v.reader))
+		if o.net || o.rules != "" || v.again != nil {
+			return err
+		}
 		return errors.Join(err, newPrinter(v.format, v.target).close())
 	}
 	if err := past.Check(ctx, v.reader, v.query.Watchlists...); err != nil {
@@ -207,22 +213,46 @@ func (v *view) show(ctx context.Context, o options, file []watcher.Watchlist) er
 	case v.again != nil:
 		return v.again.run(ctx, v.conn, source{v.reader, v.query}, v.errs)
 	case o.net:
-		return v.net(ctx)
+		return ended(v.net(ctx))
 	case o.rules != "":
-		return v.backtest(ctx, file)
+		return ended(v.backtest(ctx, file))
 	}
 	return v.messages(ctx)
+}
+
+// note says something on standard error.
+func (v *view) note(format string, args ...any) error {
+	_, err := fmt.Fprintf(v.errs, format+"\n", args...)
+	return err
 }
 
 // messages prints what the query selects.
 func (v *view) messages(ctx context.Context) error {
 	p := newPrinter(v.format, v.target)
-	return errors.Join(v.each(ctx, v.query, p.print), p.close())
+	read, err := v.each(ctx, v.query, p.print)
+	if err == nil && read == 0 {
+		err = v.note("no message in this range")
+	}
+	if cerr := p.close(); err == nil || errors.Is(err, errStopped) {
+		err = cmp.Or(cerr, err)
+	}
+	return ended(err)
 }
 
-// each goes over messages. An interruption ends it after a whole one and is no
-// error.
-func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Message) error) error {
+// errStopped means that the user ended the reading, and was told so.
+var errStopped = errors.New("interrupted")
+
+// ended takes being interrupted for an end like any other.
+func ended(err error) error {
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	return err
+}
+
+// each goes over messages and returns their number. An interruption ends it
+// after a whole one with errStopped.
+func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Message) error) (int, error) {
 	bar := progress.New(progress.Config{Errs: v.errs, Data: v.out, What: "messages"})
 	read := 0
 	err := v.reader.Each(ctx, q, bar.Update, func(m *history.Message) error {
@@ -234,9 +264,11 @@ func (v *view) each(ctx context.Context, q history.Query, fn func(*history.Messa
 	})
 	bar.Done()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		_, err = fmt.Fprintf(v.errs, "interrupted after %s\n", text.Some(read, "message"))
+		if err = v.note("interrupted after %s", text.Some(read, "message")); err == nil {
+			err = errStopped
+		}
 	}
-	return err
+	return read, err
 }
 
 // unlessStopped leaves out that the user ended it.

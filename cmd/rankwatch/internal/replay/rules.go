@@ -28,22 +28,25 @@ type backtest struct {
 	ToldOtherwise event.Counts `json:"told_otherwise"`
 
 	trial       *recount.Trial
-	depth, want int // places read, and those that the file watches
+	depth, want int    // places read, and those that the file watches
+	period      string // its type; empty for none
 }
 
 // A difference is an event that only one of the two tells, or both but from or
-// to another place; Only is published, rules or otherwise. Before and After are
-// the rules' in the last case.
+// to another place; Only is published, rules or otherwise. In the last case
+// Before and After are the rules', and what was published stands beside them.
 type difference struct {
-	Watchlist string       `json:"watchlist"`
-	Revision  uint64       `json:"revision"`
-	Time      string       `json:"time"`
-	Only      string       `json:"only"`
-	Kind      event.Kind   `json:"kind"`
-	UID       string       `json:"uid"`
-	Nickname  string       `json:"nickname"`
-	Before    *event.Place `json:"before"`
-	After     *event.Place `json:"after"`
+	Watchlist       string       `json:"watchlist"`
+	Revision        uint64       `json:"revision"`
+	Time            string       `json:"time"`
+	Only            string       `json:"only"`
+	Kind            event.Kind   `json:"kind"`
+	UID             string       `json:"uid"`
+	Nickname        string       `json:"nickname"`
+	Before          *event.Place `json:"before"`
+	After           *event.Place `json:"after"`
+	PublishedBefore *event.Place `json:"published_before"`
+	PublishedAfter  *event.Place `json:"published_after"`
 }
 
 const (
@@ -67,12 +70,13 @@ func (v *view) backtest(ctx context.Context, file []watcher.Watchlist) error {
 	for _, name := range lists {
 		i := slices.IndexFunc(file, func(w watcher.Watchlist) bool { return w.Name == name })
 		switch {
+		case name == event.TokenWatchlist:
 		case i >= 0:
 			known = append(known, file[i])
 		case slices.Contains(v.query.Watchlists, name):
 			return exit.AsUsage(fmt.Errorf("--rules: the file has no watchlist %s", name))
 		default:
-			if _, err := fmt.Fprintf(v.errs, "%s: not in the file of --rules, left out\n", name); err != nil {
+			if err := v.note("%s: not in the file of --rules, left out", name); err != nil {
 				return err
 			}
 		}
@@ -97,16 +101,23 @@ func (v *view) try(ctx context.Context, group []watcher.Watchlist, p rulesPrinte
 	for _, w := range group {
 		names = append(names, w.Name)
 		tests[w.Name] = &backtest{
-			Watchlist: w.Name, Region: w.Region(), want: w.Top + w.Margin,
+			Watchlist: w.Name, Region: w.Region(), want: w.Top + w.Margin, period: w.Period.Type,
 			trial: recount.NewTrial(recount.TrialConfig{Rules: w.Rules, Reset: w.Rollover == watcher.RolloverReset, Announce: w.Announce}),
 		}
 	}
-	l := recount.NewLedger(recount.LedgerConfig{Prefix: v.reader.Prefix(), Expired: v.reader.Expired()})
+	swept, _, err := v.reader.Swept(ctx)
+	if err != nil {
+		return err
+	}
+	expired := v.reader.Expired()
+	l := recount.NewLedger(recount.LedgerConfig{Prefix: v.reader.Prefix(), Cut: func(m *recount.Message) bool {
+		return m.Sequence < swept || expired != nil && expired(m.Stored)
+	}})
 	all := history.Query{
 		Watchlists: names, Until: v.query.Until, ToRevision: v.query.ToRevision,
 		Kinds: []event.Kind{event.Entered, event.Moved, event.Dropped, event.Index, event.Board},
 	}
-	err := v.each(ctx, all, func(m *history.Message) error {
+	_, err = v.each(ctx, all, func(m *history.Message) error {
 		r, f := l.Take(stored(m))
 		if f != nil {
 			return fmt.Errorf("%w; `rankwatch verify` tells more", f)
@@ -121,12 +132,17 @@ func (v *view) try(ctx context.Context, group []watcher.Watchlist, p rulesPrinte
 	}
 	for _, w := range group {
 		t := tests[w.Name]
-		if t.want > t.depth && t.Readings > 0 {
-			if _, err := fmt.Fprintf(v.errs, "%s: the file watches %d places, and %d were read: who stands below is not in the stored boards\n", w.Name, t.want, t.depth); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case t.Readings == 0:
+			err = v.note("%s: no reading in this range that can be compared", w.Name)
+		case t.want > t.depth:
+			err = v.note("%s: the file watches %d places, and %d were read: who stands below is not in the stored boards", w.Name, t.want, t.depth)
 		}
-		if err := p.sum(t); err != nil {
+		if err == nil && t.Readings > 0 {
+			err = p.sum(t)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -138,12 +154,20 @@ func (v *view) add(t *backtest, r *recount.Reading, p rulesPrinter) error {
 	if r.Data.Region != t.Region {
 		return exit.AsUsage(fmt.Errorf("--rules: the file's %s is of region %s, its stored boards are of %s: another list cannot be told from them", t.Watchlist, t.Region, r.Data.Region))
 	}
+	if q := r.Data.Period; q != nil && t.period != "" && q.Type != t.period {
+		return exit.AsUsage(fmt.Errorf("--rules: the file reads %s by %s, its stored boards are by %s: another list cannot be told from them", t.Watchlist, t.period, q.Type))
+	}
 	verdict, err := t.trial.Next(r)
 	if err != nil {
 		return err
 	}
 	t.depth = r.Data.Depth
-	if at := r.At(); r.Data.Revision < v.query.FromRevision || !v.query.Since.IsZero() && at.Before(v.query.Since) {
+	if verdict.Gap {
+		if err := v.note("%s: what comes before revision %d is missing; `rankwatch verify` tells more. The comparison begins anew", t.Watchlist, r.Data.Revision); err != nil {
+			return err
+		}
+	}
+	if at := r.At(); !verdict.Compared || r.Data.Revision < v.query.FromRevision || !v.query.Since.IsZero() && at.Before(v.query.Since) {
 		return nil
 	}
 	t.Readings++
@@ -152,28 +176,42 @@ func (v *view) add(t *backtest, r *recount.Reading, p rulesPrinter) error {
 		t.From = &e
 	}
 	t.Published, t.Rules = sum(t.Published, verdict.Published), sum(t.Rules, verdict.Trial)
-	for _, part := range []struct {
-		only   string
-		told   []recount.Told
-		counts *event.Counts
-	}{
-		{onlyPublished, verdict.OnlyPublished, &t.OnlyPublished}, {onlyRules, verdict.OnlyTrial, &t.OnlyRules}, {bothOtherwise, verdict.Other, &t.ToldOtherwise},
-	} {
-		for _, told := range part.told {
-			recount.Count(part.counts, told.Kind)
-			if len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, told.Kind) {
-				continue
-			}
-			err := p.difference(&difference{
-				Watchlist: t.Watchlist, Revision: r.Data.Revision, Time: r.Time, Only: part.only,
-				Kind: told.Kind, UID: told.UID, Nickname: told.Name, Before: told.Before, After: told.After,
-			})
-			if err != nil {
-				return err
-			}
+	of := difference{Watchlist: t.Watchlist, Revision: r.Data.Revision, Time: r.Time}
+	for _, told := range verdict.OnlyPublished {
+		recount.Count(&t.OnlyPublished, told.Kind)
+		if err := v.differs(p, of.only(onlyPublished, told)); err != nil {
+			return err
+		}
+	}
+	for _, told := range verdict.OnlyTrial {
+		recount.Count(&t.OnlyRules, told.Kind)
+		if err := v.differs(p, of.only(onlyRules, told)); err != nil {
+			return err
+		}
+	}
+	for _, pair := range verdict.Other {
+		recount.Count(&t.ToldOtherwise, pair.Trial.Kind)
+		d := of.only(bothOtherwise, pair.Trial)
+		d.PublishedBefore, d.PublishedAfter = pair.Published.Before, pair.Published.After
+		if err := v.differs(p, d); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// only fills in one event.
+func (d difference) only(which string, told recount.Told) difference {
+	d.Only, d.Kind, d.UID, d.Nickname, d.Before, d.After = which, told.Kind, told.UID, told.Name, told.Before, told.After
+	return d
+}
+
+// differs prints a difference of the kinds that are asked for.
+func (v *view) differs(p rulesPrinter, d difference) error {
+	if len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, d.Kind) {
+		return nil
+	}
+	return p.difference(&d)
 }
 
 func sum(a, b event.Counts) event.Counts {

@@ -25,7 +25,6 @@ type layout struct {
 }
 
 const (
-	longTime  = "2006-01-02 15:04:05"
 	shortTime = "01-02 15:04:05"
 	eventCell = len("x dropped")
 	placeCell = len("-999")
@@ -42,7 +41,7 @@ func layoutFor(style text.Style, names []string) layout {
 			named = max(named, len(n))
 		}
 	}
-	l := layout{time: longTime, watchlist: named, revision: 6, rank: 4, creator: 24, why: 40, between: 2}
+	l := layout{time: text.Seconds, watchlist: named, revision: 6, rank: 4, creator: 24, why: 40, between: 2}
 	l.setArrow(style)
 	for _, shrink := range []func(){
 		func() { l.why = 24 },
@@ -236,5 +235,5 @@ func short(stamp string) string {
 	if err != nil {
 		return stamp
 	}
-	return t.UTC().Format(longTime)
+	return t.UTC().Format(text.Seconds)
 }

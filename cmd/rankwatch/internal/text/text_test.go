@@ -1,8 +1,10 @@
 package text_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rivo/uniseg"
 	"pgregory.net/rapid"
@@ -62,5 +64,55 @@ func TestWhyAMoveHappened(t *testing.T) {
 	}
 	if got := text.Why(text.Change{Kind: event.Moved}); len(got) != 0 {
 		t.Errorf("without a cause: %q", got)
+	}
+}
+
+func TestAMomentIsStampedInUTC(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 3, 1, 30, 5, 999e6, time.FixedZone("", 2*60*60))
+	if got := text.Stamp(at); got != "2026-11-02 23:30:05 UTC" {
+		t.Error(got)
+	}
+}
+
+// A full disk lets the first bytes through.
+type full struct{ left int }
+
+var errFull = errors.New("disk full")
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.left -= len(p); f.left < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+func TestASheetHasItsHeaderAndKeepsItsFirstError(t *testing.T) {
+	t.Parallel()
+	header, n := []string{"a", "b"}, int32(-5)
+	for want, rows := range map[string][][]string{
+		"a,b\r\n": nil,
+		"a,b\r\n-5,\r\n\"x,\"\"\",\"y\r\nz\"\r\n": {{text.Number(&n), text.Number[int64](nil)}, {"x,\"", "y\nz"}},
+	} {
+		var out strings.Builder
+		c := text.NewCSV(&out, header)
+		for _, r := range rows {
+			if err := c.Write(r); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := c.Close(); err != nil || out.String() != want {
+			t.Errorf("got %q, %v, want %q", out.String(), err, want)
+		}
+	}
+	if err := text.NewCSV(&full{}, header).Close(); !errors.Is(err, errFull) {
+		t.Errorf("the header's error: %v", err)
+	}
+	c := text.NewCSV(&full{left: 1 << 16}, header)
+	for err := error(nil); err == nil; {
+		err = c.Write([]string{strings.Repeat("x", 1000), ""})
+	}
+	if err := c.Close(); !errors.Is(err, errFull) {
+		t.Errorf("a row's error: %v", err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/progress"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
+	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/watcher/recount"
 )
@@ -46,41 +47,38 @@ func Command() *cobra.Command {
 		Long:    long,
 		Example: examples,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return verify(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			err := verify(cmd.Context(), args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				err = errors.New("interrupted before anything was checked")
+			}
+			return err
 		},
 	}
 }
 
-func verify(ctx context.Context, names []string, out, errs io.Writer) (err error) {
+func verify(ctx context.Context, names []string, out, errs io.Writer) error {
 	s, err := settings.Load()
 	if err != nil {
 		return exit.AsUsage(err)
 	}
-	b, err := bus.Open(s, "verify")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
-	}
-	if past.Empty(r) {
-		_, err := fmt.Fprintf(errs, "%s: nothing to prove\n", past.Nothing(r))
-		return err
-	}
-	if err := past.Check(ctx, r, names...); err != nil {
-		return err
-	}
-	a, err := checkAll(ctx, r, names, errs)
-	if ctx.Err() != nil {
-		// Not a proof, so not a success either.
-		return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
-	}
-	if err != nil {
-		return err
-	}
-	return pipe.Quiet(func() error { return a.report(out) })
+	return past.Read(ctx, s, "verify", func(_ *bus.Bus, r *history.Reader) error {
+		if past.Empty(r) {
+			_, err := fmt.Fprintf(errs, "%s: nothing to prove\n", past.Nothing(r))
+			return err
+		}
+		if err := past.Check(ctx, r, names...); err != nil {
+			return err
+		}
+		a, err := checkAll(ctx, r, names, errs)
+		if ctx.Err() != nil {
+			// Not a proof, so not a success either.
+			return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
+		}
+		if err != nil {
+			return err
+		}
+		return pipe.Quiet(func() error { return a.report(out) })
+	})
 }
 
 // checkAll checks the watchlists, all if none is named, and says on errs how far
@@ -91,6 +89,7 @@ func checkAll(ctx context.Context, r *history.Reader, names []string, errs io.Wr
 	if err != nil {
 		return a, err
 	}
+	a.all = len(names) == 0 && len(lists) <= maxTracks
 	for group := range slices.Chunk(lists, maxTracks) {
 		if err := a.check(ctx, group); err != nil {
 			return a, err
@@ -111,7 +110,10 @@ type audit struct {
 	tracks map[string]*recount.Track
 	faults map[string]*recount.Fault
 	rows   []row
-	read   int
+	// strange are faults of messages that belong to no watchlist.
+	strange []*recount.Fault
+	all     bool // no watchlist was named, and all are checked in one pass
+	read    int
 }
 
 // row is what is reported of one watchlist.
@@ -122,11 +124,70 @@ type row struct {
 	bad  *recount.Fault
 }
 
+// maxTries is how often a group is checked while the worker deletes what is past
+// the retention: what goes during a pass looks like a fault.
+const maxTries = 3
+
 func (a *audit) check(ctx context.Context, lists []string) error {
-	a.ledger = recount.NewLedger(recount.LedgerConfig{Prefix: a.reader.Prefix(), Expired: a.reader.Expired()})
+	for try := 1; ; try++ {
+		swept, known, err := a.reader.Swept(ctx)
+		if err == nil {
+			err = a.pass(ctx, lists, recount.LedgerConfig{
+				Prefix: a.reader.Prefix(), Cut: a.cut(swept), Kept: known, Whole: known && swept == 0,
+			})
+		}
+		if err != nil {
+			return err
+		}
+		if len(a.faults) > 0 && try < maxTries {
+			if now, _, err := a.reader.Swept(ctx); err != nil {
+				return err
+			} else if now != swept {
+				continue
+			}
+		}
+		break
+	}
+	for _, name := range lists {
+		w := row{name: name, bad: a.faults[name], open: len(a.ledger.Open(name))}
+		if t := a.tracks[name]; t != nil {
+			w.sum = t.Summary()
+		}
+		if name == event.TokenWatchlist && w.bad == nil {
+			continue // statuses alone
+		}
+		a.rows = append(a.rows, w)
+		delete(a.faults, name)
+	}
+	// What is filed under a name that no board or status has.
+	for _, f := range a.faults {
+		a.strange = append(a.strange, f)
+	}
+	return nil
+}
+
+// cut says which boards lie below what was deleted for its age.
+func (a *audit) cut(swept uint64) func(*recount.Message) bool {
+	expired := a.reader.Expired()
+	return func(m *recount.Message) bool {
+		return m.Sequence < swept || expired != nil && expired(m.Stored)
+	}
+}
+
+// pass goes over all messages of some watchlists once.
+func (a *audit) pass(ctx context.Context, lists []string, cfg recount.LedgerConfig) error {
+	a.ledger = recount.NewLedger(cfg)
 	a.tracks, a.faults = make(map[string]*recount.Track), make(map[string]*recount.Fault)
+	heads, err := a.reader.Heads(ctx)
+	if err != nil {
+		return err
+	}
+	q := history.Query{Watchlists: lists}
+	if a.all {
+		q.Watchlists = nil // also what belongs to none of them
+	}
 	bar := progress.New(progress.Config{Errs: a.errs, What: "messages", Lines: true})
-	err := a.reader.Each(ctx, history.Query{Watchlists: lists}, bar.Update, func(m *history.Message) error {
+	err = a.reader.Each(ctx, q, bar.Update, func(m *history.Message) error {
 		a.read++
 		a.take(m)
 		return nil
@@ -135,12 +196,17 @@ func (a *audit) check(ctx context.Context, lists []string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range lists {
-		w := row{name: name, bad: a.faults[name], open: len(a.ledger.Open(name))}
-		if t := a.tracks[name]; t != nil {
-			w.sum = t.Summary()
+	for _, h := range heads {
+		if !slices.Contains(lists, h.Watchlist) || a.faults[h.Watchlist] != nil {
+			continue
 		}
-		a.rows = append(a.rows, w)
+		t := a.tracks[h.Watchlist]
+		if t == nil {
+			t = recount.NewTrack()
+		}
+		if f := t.Seal(recount.Head(h)); f != nil {
+			a.faults[h.Watchlist] = f
+		}
 	}
 	return nil
 }
@@ -162,7 +228,7 @@ func (a *audit) take(m *history.Message) {
 
 // report prints the table and returns what is off.
 func (a *audit) report(out io.Writer) error {
-	var faults []*recount.Fault
+	faults := slices.Clone(a.strange)
 	var readings, events int
 	for _, w := range a.rows {
 		readings, events = readings+w.sum.Readings, events+w.sum.Events
@@ -180,7 +246,7 @@ func (a *audit) report(out io.Writer) error {
 	slices.SortFunc(faults, func(x, y *recount.Fault) int { return cmp.Compare(x.Sequence, y.Sequence) })
 	more := ""
 	if len(faults) > 1 {
-		more = fmt.Sprintf("\n%s more with differences, of which these are the first:", text.Some(len(faults)-1, "watchlist"))
+		more = fmt.Sprintf("\n%s more, the first of each watchlist:", text.Some(len(faults)-1, "difference"))
 		for _, f := range faults[1:] {
 			more += "\n  " + f.Error()
 		}
@@ -198,12 +264,17 @@ func printRows(out io.Writer, rows []row) error {
 	for _, w := range rows {
 		result := "ok"
 		switch {
+		case w.bad != nil && w.sum.Readings > 0:
+			result = fmt.Sprintf("differs at revision %d; what follows was not checked", w.bad.Revision)
 		case w.bad != nil:
 			result = "differs"
 		case w.sum.Readings == 0:
 			result = "no board yet"
 		case w.sum.Begins != "":
 			result = "ok from there on: " + w.sum.Begins
+		}
+		if w.sum.Blurred > 0 {
+			result += fmt.Sprintf("; %s checked by seals and counts alone, for too little is known at the beginning", text.Some(w.sum.Blurred, "reading"))
 		}
 		if w.sum.Unnamed > 0 {
 			result += fmt.Sprintf("; %s of attempts that no board names", text.Some(w.sum.Unnamed, "event"))

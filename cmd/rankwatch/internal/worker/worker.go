@@ -61,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, exit.AsUsage(err)
 	}
 	// What a worker that died has left there leads nowhere.
-	err = bus.Announce(cfg.Settings.DataDir, "")
+	err = bus.Retract(cfg.Settings.DataDir)
 	if err == nil {
 		err = w.openBus(ctx, dieAfterCommit)
 	}
@@ -123,7 +123,7 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	if err != nil {
 		return asUsage(err)
 	}
-	if s.NATS.Embedded() && w.URL() != "" {
+	if s.NATS.Embedded() {
 		if err := bus.Announce(s.DataDir, w.URL()); err != nil {
 			w.publisher.Close()
 			return err
@@ -203,7 +203,7 @@ func (w *Worker) Close() error {
 
 // release lets go of the data directory.
 func (w *Worker) release() error {
-	return errors.Join(bus.Announce(w.cfg.Settings.DataDir, ""), w.db.Close())
+	return errors.Join(bus.Retract(w.cfg.Settings.DataDir), w.db.Close())
 }
 
 // sweep forgets departures that no reentry can refer to any more.
