@@ -370,3 +370,13 @@ func (o Object) Zone(key string) (*time.Location, bool) {
 	}
 	return z.loc, true
 }
+
+// AddKey notes a mistake in a key that the object has.
+func (o Object) AddKey(key, format string, args ...any) {
+	l := o.layers[max(o.Has(key), 0)]
+	at := l.at
+	if f, ok := l.fields[key]; ok {
+		at = f.key
+	}
+	o.d.add(at, o.d.keyPath(l.path, key), format, args...)
+}
