@@ -201,6 +201,12 @@ func picks(o strictyaml.Object, key string, words []string) []string {
 
 // meant does not guess between words of two letters, which are all alike.
 func meant(s string, words []string) string {
+	if strings.EqualFold(s, "UK") {
+		s = "GB"
+	}
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(s, w) }); i >= 0 {
+		return fmt.Sprintf("; did you mean %q?", words[i])
+	}
 	if len(s) < 3 {
 		return ""
 	}
