@@ -52,7 +52,7 @@ func (r *Route) Make(items []Item, cool Cooldown, now time.Time) (m *Message, sp
 		m.ID += ".." + ids[len(ids)-1]
 	}
 	limit := r.Cap
-	if limit == 0 {
+	if limit <= 0 {
 		limit = DefaultCap
 	}
 	for i, share := range shares(limit, taken) {
