@@ -97,47 +97,6 @@ type Route struct {
 	Template string // text/template source; empty for the built-in one
 }
 
-// Quiet are hours in which nothing is sent; what came is sent together when
-// they end. From and To are minutes since midnight in Zone; a To before From is
-// in the next day. Days are those on which From lies; none is every day.
-type Quiet struct {
-	From, To int
-	Zone     *time.Location
-	Days     []time.Weekday
-}
-
-// End returns when the quiet hours that t lies in end, or t itself.
-func (q *Quiet) End(t time.Time) time.Time {
-	if q == nil {
-		return t
-	}
-	local := t.In(q.Zone)
-	for _, back := range []int{0, 1} { // those that began today, and yesterday
-		y, m, d := local.AddDate(0, 0, -back).Date()
-		from := time.Date(y, m, d, q.From/60, q.From%60, 0, 0, q.Zone)
-		to := time.Date(y, m, d, q.To/60, q.To%60, 0, 0, q.Zone)
-		if !to.After(from) {
-			to = time.Date(y, m, d+1, q.To/60, q.To%60, 0, 0, q.Zone)
-		}
-		if q.on(from.Weekday()) && !t.Before(from) && t.Before(to) {
-			return to
-		}
-	}
-	return t
-}
-
-func (q *Quiet) on(d time.Weekday) bool {
-	if len(q.Days) == 0 {
-		return true
-	}
-	for _, x := range q.Days {
-		if x == d {
-			return true
-		}
-	}
-	return false
-}
-
 // A Message is what goes to a target. ID names it: the id of its item, or
 // `first..last` of several.
 type Message struct {

@@ -14,12 +14,13 @@ const DefaultCap = 20
 // Make puts the items that a route takes into one message, nil if it takes
 // nothing of them. Of more changes than the cap, those are shown that matter
 // most, in the order in which they were published; sections share the cap
-// evenly. spent is what a delivery spends of cooldowns: the keys of all changes
-// in the message, shown or not.
+// evenly. spent is what a delivery spends of the route's cooldown, if it has
+// one: the keys of all changes in the message, shown or not, each once.
 func (r *Route) Make(items []Item, cool Cooldown, now time.Time) (m *Message, spent []string) {
 	m = &Message{Route: r.Name, Template: r.Template}
 	var ids []string
 	var taken [][]text.Change
+	met := map[string]bool{}
 	for _, it := range items {
 		if it.Notice != nil {
 			if r.Notice(it.Notice).Taken {
@@ -32,7 +33,10 @@ func (r *Route) Make(items []Item, cool Cooldown, now time.Time) (m *Message, sp
 		for i := range it.Reading.Changes {
 			if c := &it.Reading.Changes[i]; r.Change(c, cool, now).Taken {
 				changes = append(changes, *c)
-				spent = append(spent, CooldownKey(c))
+				if key := CooldownKey(c); r.Cooldown > 0 && !met[key] {
+					met[key] = true
+					spent = append(spent, key)
+				}
 			}
 		}
 		if len(changes) > 0 {
@@ -48,7 +52,7 @@ func (r *Route) Make(items []Item, cool Cooldown, now time.Time) (m *Message, sp
 		m.ID += ".." + ids[len(ids)-1]
 	}
 	limit := r.Cap
-	if limit == 0 {
+	if limit <= 0 {
 		limit = DefaultCap
 	}
 	for i, share := range shares(limit, taken) {

@@ -36,7 +36,7 @@ func (r *Route) Change(c *text.Change, cool Cooldown, now time.Time) Verdict {
 	}
 	switch places := abs(c.Places); {
 	case m.UIDs != nil && !m.UIDs[c.Creator.UID]:
-		return no("uid %s is not in the list", c.Creator.UID)
+		return no("uid %s is not in the list", text.Printable(c.Creator.UID))
 	case m.Top > 0 && best(c) > m.Top:
 		return no("rank %d is below the top %d", best(c), m.Top)
 	case c.Kind == event.Moved && places < m.MinPlaces:
