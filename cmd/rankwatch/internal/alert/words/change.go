@@ -59,7 +59,7 @@ func rank(c *text.Change) string {
 	case c.Kind == event.Index && c.After != nil:
 		return "#" + strconv.Itoa(c.After.Rank)
 	case c.Before == nil && c.After != nil:
-		return "new → #" + strconv.Itoa(c.After.Rank)
+		return "in → #" + strconv.Itoa(c.After.Rank)
 	case c.Kind == event.Dropped && c.Before != nil && c.Edge:
 		return "#" + strconv.Itoa(c.Before.Rank) + " → out of sight"
 	case c.Kind == event.Dropped && c.Before != nil:
@@ -138,7 +138,7 @@ func (d Dialect) detail(c *text.Change) string {
 		parts = append(parts, units(m))
 	}
 	if m.AvgPlayCount != nil {
-		parts = append(parts, number(float64(*m.AvgPlayCount))+" plays a video")
+		parts = append(parts, "avg "+number(float64(*m.AvgPlayCount))+" plays")
 	}
 	if s := d.categories(m.SalesCategoryL3); s != "" {
 		parts = append(parts, "sells "+s)

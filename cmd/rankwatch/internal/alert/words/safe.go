@@ -90,6 +90,9 @@ func (d Dialect) safe(s string, cells int) string {
 	if _, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return s
 	}
+	if most := 4*cells + 64; len(s) > most { // finding graphemes is slow, and a text of accents alone has few cells
+		s = strings.ToValidUTF8(s[:most], "")
+	}
 	s = text.Printable(strings.Join(strings.Fields(s), " "))
 	return d.escape(cut(strings.Trim(s, "\u200c\u200d "), cells))
 }
@@ -136,23 +139,25 @@ func (d Dialect) escape(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	return d.entities(b.String())
+	return d.Entities(b.String())
 }
 
-// entities are what Slack has for the signs of links and mentions.
-func (d Dialect) entities(s string) string {
+// Entities writes the signs of links and mentions as Slack has them, in a text
+// that is safe in Plain. Elsewhere they are brackets that mean nothing.
+func (d Dialect) Entities(s string) string {
 	if d != Mrkdwn {
-		return s
+		return brackets.Replace(s)
 	}
 	return entities.Replace(s)
 }
 
 var (
 	entities = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	brackets = strings.NewReplacer("<", "‹", ">", "›")
 	letters  = strings.NewReplacer("&amp;", "&", "&lt;", "<", "&gt;", ">")
 )
 
-// unescape undoes entities.
+// unescape undoes Entities.
 func (d Dialect) unescape(s string) string {
 	if d != Mrkdwn {
 		return s
@@ -165,7 +170,7 @@ func (d Dialect) short(cells int, s string) string {
 	if 2*len(s) <= cells { // no letter is twice as wide as it is long
 		return s
 	}
-	return d.entities(cut(d.unescape(s), cells))
+	return d.Entities(cut(d.unescape(s), cells))
 }
 
 // cut is at most so many cells of s, with dots where something is left out.

@@ -54,7 +54,7 @@ func (l *limited) Write(p []byte) (int, error) {
 
 func (d Dialect) funcs(subject string) template.FuncMap {
 	return template.FuncMap{
-		"subject": func() string { return d.entities(subject) },
+		"subject": func() string { return d.Entities(subject) },
 		"title":   func(s digest.Section) string { return title(&s) },
 		"facts":   func(s digest.Section) string { return facts(&s) },
 		"more":    func(s digest.Section) string { return more(&s) },

@@ -22,7 +22,7 @@
 //
 //	subject       what the message is about, on a line
 //	title, facts  of a section: the board; period, date, counts
-//	more          of a section: "and 9 more (3 in, 6 moved, 0 out)", or nothing
+//	more          of a section: "and 9 more (3 in, 6 moved)", or nothing
 //	line, detail  of an event: the two lines of the built-in text
 //	arrow         of an event: a sign that tells what happened
 //	rank, index   of an event: old and new
@@ -75,7 +75,14 @@ const subjectCells = 140
 
 // Subject says on one line of at most 150 characters what a message is about.
 // It is plain text.
-func Subject(m *digest.Message) string { return subject(Plain.clean(m)) }
+func Subject(m *digest.Message) string {
+	bare := *m
+	bare.Sections = make([]digest.Section, len(m.Sections))
+	for i, s := range m.Sections {
+		bare.Sections[i] = digest.Section{Reading: s.Reading, More: told(&s)}
+	}
+	return subject(Plain.clean(&bare))
+}
 
 func subject(m *digest.Message) string {
 	var all event.Counts
@@ -116,6 +123,9 @@ func boards(sections []digest.Section) string {
 	b := &sections[0].Reading.Board
 	if len(names) == 1 {
 		return fmt.Sprintf("%s, %d readings", board(b.Watchlist, b.Region), len(sections))
+	}
+	if len(names) == len(sections) {
+		return fmt.Sprintf("%d boards", len(names))
 	}
 	return fmt.Sprintf("%d boards, %d readings", len(names), len(sections))
 }
@@ -266,7 +276,7 @@ func counts(c event.Counts) string {
 	for _, k := range []struct {
 		n    int
 		noun string
-	}{{c.Entered, "in"}, {c.Dropped, "out"}, {c.Moved, "moved"}, {c.Index, "index"}} {
+	}{{c.Entered, "in"}, {c.Moved, "moved"}, {c.Dropped, "out"}, {c.Index, "index"}} {
 		if k.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", k.n, k.noun))
 		}

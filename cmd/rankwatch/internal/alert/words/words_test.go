@@ -112,7 +112,7 @@ func frame(t interface{ Fatalf(string, ...any) }, nickname string) (before, name
 	line := p[0].Entries[0].Line
 	before, rest, ok := strings.Cut(line, "|")
 	name, after, ok2 := strings.Cut(rest, ">")
-	if !ok || !ok2 || after != " · index 83" || before != ":new: *new → #9* <https://www.fastmoss.com/influencer/detail/77" {
+	if !ok || !ok2 || after != " · index 83" || before != ":new: *in → #9* <https://www.fastmoss.com/influencer/detail/77" {
 		t.Fatalf("%q broke the line: %q", nickname, line)
 	}
 	return before, name, after
