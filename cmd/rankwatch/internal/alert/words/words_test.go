@@ -140,7 +140,7 @@ func TestNastyNames(t *testing.T) {
 		strings.Repeat("&", 40):         strings.Repeat("&amp;", 31) + "…",
 		strings.Repeat("👨‍👩‍👧‍👦", 40):                                      strings.Repeat("👨‍👩‍👧‍👦", 15) + "…",
 		"Z" + strings.Repeat("\u0301", 5000):                               "Z",
-		strings.TrimSuffix(strings.Repeat("👩\u200d", 500), "\u200d") + "!": "👩!",
+		strings.TrimSuffix(strings.Repeat("👩\u200d", 100), "\u200d") + "!": "👩!",
 		"[x](http://evil.test)":                                            "［x］(http꞉//evil.test)",
 	} {
 		if _, name, _ := frame(t, nickname); name != want {
