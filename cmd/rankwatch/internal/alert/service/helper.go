@@ -38,17 +38,16 @@ func ask(ctx context.Context, argv []string, o order) (result, error) {
 	}
 	_, werr := in.Write(append(line, '\n'))
 	err = cmd.Wait() // closes in
+	// Its answer counts, however it ended. What it wrote to its standard error, a
+	// panic, may hold the URL.
 	var r result
-	switch {
+	switch jerr := json.Unmarshal(out.Bytes(), &r); {
+	case jerr == nil && (r.Sent || r.Error != ""):
+		return r, nil
 	case ctx.Err() != nil:
 		return result{}, fmt.Errorf("no answer: %w", ctx.Err())
-	case err != nil || werr != nil:
-		// What it wrote to its standard error, a panic, may hold the URL.
-		return result{}, errors.Join(errHelper, err, werr)
-	case json.Unmarshal(out.Bytes(), &r) != nil || !r.Sent && r.Error == "":
-		return result{}, errHelper
 	}
-	return r, nil
+	return result{}, errors.Join(errHelper, err, werr)
 }
 
 // passed is the environment of the helper: what TLS, names, proxies and the

@@ -35,8 +35,13 @@ func parseMail(u *url.URL) (*smtp.Config, error) {
 	if c.UseHTML {
 		return nil, errors.New("smtp: usehtml is not possible: mails are plain text")
 	}
+	if signsIn(c) && (c.Encryption == smtp.EncMethods.None || c.Encryption == smtp.EncMethods.Auto && c.Port != smtp.ImplicitTLSPort && !c.UseStartTLS) {
+		return nil, errors.New("smtp: a user name needs TLS, which the URL turns off")
+	}
 	return c, nil
 }
+
+func signsIn(c *smtp.Config) bool { return c.Username != "" && c.Auth != smtp.AuthTypes.None }
 
 // A letter is one mail. Its Message-ID is made of id, so that mailboxes that
 // drop copies drop a repeat.
@@ -89,7 +94,7 @@ func (s *Sender) options(ctx context.Context, c *smtp.Config) []mail.Option {
 	case implicit: // the connection has it already
 	case c.Encryption == methods.None || c.Encryption == methods.Auto && !c.UseStartTLS:
 		policy = mail.NoTLS
-	case c.Encryption == methods.ExplicitTLS || c.RequireStartTLS || c.Username != "" && c.Auth != smtp.AuthTypes.None:
+	case c.Encryption == methods.ExplicitTLS || c.RequireStartTLS || signsIn(c):
 		policy = mail.TLSMandatory
 	}
 	options := []mail.Option{
@@ -110,7 +115,7 @@ func (s *Sender) options(ctx context.Context, c *smtp.Config) []mail.Option {
 	if c.ClientHost != "" && c.ClientHost != "auto" {
 		options = append(options, mail.WithHELO(c.ClientHost))
 	}
-	if c.Username == "" || c.Auth == smtp.AuthTypes.None {
+	if !signsIn(c) {
 		return options
 	}
 	auth := mail.SMTPAuthAutoDiscover

@@ -171,15 +171,17 @@ func TestWhatBecomesOfAnswers(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"unknown":     {say(404, "application/json", ""), "refused http_404"},
-		"denied":      {say(401, "application/json", ""), "refused http_401"},
-		"gone":        {say(410, "text/plain", ""), "refused gone"},
-		"busy":        {say(429, "application/json", "0.4"), "later 400ms"},
-		"down":        {say(503, "text/html", "30"), "later 30s"},
-		"broken":      {say(500, "text/plain", ""), "plain"},
-		"a web page":  {say(200, "text/html; charset=utf-8", ""), "plain"},
-		"elsewhere":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+"/"+token, 307) }, "plain"},
-		"turned":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) }, "plain"},
+		"unknown":    {say(404, "application/json", ""), "refused http_404"},
+		"denied":     {say(401, "application/json", ""), "refused http_401"},
+		"gone":       {say(410, "text/plain", ""), "refused gone"},
+		"busy":       {say(429, "application/json", "0.4"), "later 400ms"},
+		"down":       {say(503, "text/html", "30"), "later 30s"},
+		"broken":     {say(500, "text/plain", ""), "plain"},
+		"a web page": {say(200, "text/html; charset=utf-8", ""), "plain"},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/"+token, http.StatusTemporaryRedirect)
+		}, "plain"},
+		"turned":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "plain"},
 		"reset":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "plain"},
 		"hung":        {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "plain"},
 		"no such API": {say(400, "application/json", ""), "refused http_400"},
@@ -352,6 +354,7 @@ func TestWhichURLsAreTaken(t *testing.T) {
 		"ntfy://host/t?no=" + token, "ntfy://host/t?disabletlsverification=yes&x=" + token, "telegram://110201543:" + token + "AAHdqTcvCH1vGWJxfSeofSAs0K5PALD@telegram?chats=1,2",
 		"smtp://u:" + token + "@mail.example/", "smtp://u:" + token + "@mail.example/?from=x&to=y", "smtp://u:" + token + "@/?from=a@b.example&to=c@d.example", "smtp://u:" + token + "@h:port/?from=a@b.example&to=c@d.example",
 		"smtp://u:" + token + "@h/?from=a@b.example&to=c@d.example&skiptlsverify=yes", "smtp://u:" + token + "@h/?from=a@b.example&to=c@d.example&usehtml=yes",
+		"smtp://u:" + token + "@h/?from=a@b.example&to=c@d.example&encryption=None", "smtp://u:" + token + "@h/?from=a@b.example&to=c@d.example&starttls=no",
 		"matrix://" + token, "pushover://" + token, "generic+ftp://" + token, "zulip://" + token, "opsgenie://" + token,
 	} {
 		err := service.Check(url)
