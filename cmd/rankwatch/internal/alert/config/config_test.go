@@ -41,7 +41,7 @@ func files() map[string]string {
 	return map[string]string{
 		"lines.txt": "https://a\nhush\n", "token.txt": "xoxb-hush\n", "vip.txt": "\uFEFF# the ones that matter\n678\n\n 679 # again\n",
 		"empty.txt": "\n# nobody\n", "blank.tmpl": "\n\t\n", "columns.txt": "678\n679 680\n",
-		"good.tmpl":   "{{range .Sections}}{{.Reading.Board.Watchlist}}:{{range .Shown}}\n{{sign .}} {{name .}} {{rank .Before}} to {{rank .After}} {{why .}}{{end}}{{end}}",
+		"good.tmpl":   "{{range .Sections}}{{.Reading.Board.Watchlist}}:{{range .Shown}}\n{{arrow .}} {{name .}} {{rank .}} {{why .}}{{end}}{{end}}",
 		"syntax.tmpl": "one\n{{range .Sections}", "fields.tmpl": "{{.Section}}", "nil.tmpl": "{{range .Sections}}{{range .Shown}}{{.Before.Rank}}{{end}}{{end}}",
 		"endless.tmpl": "{{range 1000000000}}x{{end}}",
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
-	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/wording"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/words"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -144,7 +144,7 @@ func (p *parser) template(o strictyaml.Object) string {
 		v.Add("the template is empty")
 		return ""
 	}
-	if err := wording.Check(path.Base(file), source); err != nil {
+	if err := words.Check(source); err != nil {
 		v.Add("the template does not work: %v", err)
 	}
 	return source

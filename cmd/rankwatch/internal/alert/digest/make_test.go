@@ -207,19 +207,3 @@ func checkMessage(t *rapid.T, r *digest.Route, items []digest.Item, m *digest.Me
 		t.Fatalf("%d shown of %d with a cap of %d over %d sections", total, all, r.Cap, len(want))
 	}
 }
-
-func TestASampleIsWhatTargetsGet(t *testing.T) {
-	t.Parallel()
-	m := digest.Sample("r", at)
-	if !m.Sample || m.Route != "r" || len(m.Sections) != 1 || len(m.Notices) != 1 {
-		t.Fatalf("got %+v", m)
-	}
-	counts := map[event.Kind]int{}
-	for _, c := range m.Sections[0].Shown {
-		counts[c.Kind]++
-	}
-	b := m.Sections[0].Reading.Board.Counts
-	if counts[event.Entered] != b.Entered || counts[event.Moved] != b.Moved || counts[event.Dropped] != b.Dropped || counts[event.Index] != b.Index {
-		t.Errorf("%v, but the board says %+v", counts, b)
-	}
-}
