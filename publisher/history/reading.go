@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
@@ -78,8 +79,12 @@ type closed struct {
 
 func (c *closed) has(m *Message) bool {
 	s, err := event.ParseSubject(c.prefix, m.Subject)
-	return err == nil && m.Sequence < c.board.Sequence && s.Watchlist == c.watchlist && slices.Contains(changes, s.Kind) && m.field(`"reading":"`) == c.reading
+	return err == nil && m.Sequence < c.board.Sequence && s.Watchlist == c.watchlist && slices.Contains(changes, s.Kind) && m.Reading() == c.reading
 }
+
+// Reading is the name of the reading that an event or board belongs to, and empty
+// for a status.
+func (m *Message) Reading() string { return m.field(`"reading":"`) }
 
 // batch looks at up to n messages and returns those that are of the reading.
 func (r *Reader) batch(ctx context.Context, n int, of *closed, opts ...jetstreamext.GetBatchOpt) ([]Message, error) {
@@ -146,7 +151,16 @@ func (r *Reader) From(ctx context.Context, sequence uint64, filters []string, fn
 	p := pass{r: r, conf: jetstream.ConsumerConfig{
 		FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(sequence, 1),
 	}}
-	p.fn = func(m *Message, _ uint64) error { return fn(m) }
+	all := r.prefix + "."
+	if len(filters) == 1 && filters[0] == all+">" && r.ours() {
+		p.conf.FilterSubjects = nil // as with Each
+	}
+	p.fn = func(m *Message, _ uint64) error {
+		if !strings.HasPrefix(m.Subject, all) {
+			return nil
+		}
+		return fn(m)
+	}
 	return p.run(ctx)
 }
 

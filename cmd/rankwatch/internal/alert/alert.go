@@ -178,9 +178,13 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		case o.dryRun:
 			return pipe.Quiet(func() error { return rehearse(ctx, b.Conn, r, rehearsal{set: set, last: o.last, out: out}) })
 		}
-		return work(ctx, b.Conn, deliver.Config{
-			Name: set.Name, Routes: set.Routes, Targets: set.Targets, RetryFor: set.RetryFor, Conn: b.Conn, Reader: r, Replicas: s.Replicas,
+		c := deliver.Config{
+			Name: set.Name, Routes: set.Routes, Targets: set.Targets, RetryFor: set.RetryFor, Conn: b.Conn, Replicas: s.Replicas,
 			From: from, Takeover: o.takeover, Logger: worker.NewLogger(errs, s.Log),
+		}
+		return open(ctx, s, false, func(_ *bus.Bus, own *history.Reader) error {
+			c.Reader = own
+			return work(ctx, c)
 		})
 	})
 }
@@ -216,8 +220,8 @@ func open(ctx context.Context, s settings.Settings, resting bool, do func(*bus.B
 }
 
 // work delivers until ctx ends.
-func work(ctx context.Context, nc *nats.Conn, c deliver.Config) error {
-	log := c.Logger
+func work(ctx context.Context, c deliver.Config) error {
+	log, nc := c.Logger, c.Conn
 	for _, name := range settings.Unknown(os.Environ()) {
 		if name != targetURL {
 			log.Warn("unknown variable, ignored", "variable", name)

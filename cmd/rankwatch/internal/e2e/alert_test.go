@@ -51,9 +51,18 @@ type receiver struct {
 
 const none, hang, late = 0, -1, -2
 
-// anyOf draws a fault.
-func anyOf(random *rand.Rand, faults ...int) func() int {
-	return func() int { return faults[random.IntN(len(faults))] }
+// drawn draws faults: each of some now and then, and often late.
+func drawn(seed uint64, faults ...int) func() int {
+	random := rand.New(rand.NewPCG(seed, 61))
+	return func() int {
+		switch n := random.IntN(20 * len(faults)); {
+		case n < len(faults):
+			return faults[n]
+		case n%4 == 0:
+			return late
+		}
+		return none
+	}
 }
 
 func newReceiver(t *testing.T, fault func() int) *receiver {
@@ -87,7 +96,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	case hang:
 		<-q.Context().Done()
 	case late:
-		<-time.After(400 * time.Millisecond)
+		<-time.After(200 * time.Millisecond)
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "1")
 		fallthrough
@@ -206,7 +215,7 @@ func alerted(t *testing.T, seed uint64, r *receiver) (*victim, *bus, *observer) 
 // before it takes a message; and what is published while no process runs, later.
 func TestAlertDeliversEveryReadingOnce(t *testing.T) {
 	t.Parallel()
-	r := newReceiver(t, anyOf(rand.New(rand.NewPCG(61, 1)), 500, 429, 503, hang, late, none, none, none, none, none, none, none, none, none, none, none, none, none, none, none))
+	r := newReceiver(t, drawn(1, 500, 429, 503, hang))
 	v, b, o := alerted(t, 61, r)
 	for range 2 {
 		a := v.setup.start(t, "alert", "--from", "all")
@@ -236,7 +245,7 @@ func TestAlertTorture(t *testing.T) {
 		t.Run(fmt.Sprintf("processes=%d", processes), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(62, uint64(processes)))
-			r := newReceiver(t, anyOf(rand.New(rand.NewPCG(63, uint64(processes))), 500, 429, hang, late, late, late, late, late, late, none, none, none, none, none, none, none, none, none, none))
+			r := newReceiver(t, drawn(uint64(processes), 500, 429, hang))
 			v, b, o := alerted(t, 62+uint64(processes), r)
 			start := func() *worker { return v.setup.start(t, "alert", "--from", "all", "--takeover", "2s") }
 			var running []*worker

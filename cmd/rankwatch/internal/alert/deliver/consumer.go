@@ -38,6 +38,12 @@ func Filters(prefix string, m *digest.Match) []string {
 	if len(kinds) == 0 {
 		kinds = []event.Kind{event.Board} // matches nothing, but is a route
 	}
+	return filters(prefix, m, kinds, statuses)
+}
+
+// filters are the subjects of some kinds, in regions and watchlists that a match
+// can concern. The kind "" is all of them.
+func filters(prefix string, m *digest.Match, kinds []event.Kind, statuses bool) []string {
 	regions, lists := sorted(m.Regions), sorted(m.Watchlists)
 	if slices.ContainsFunc(lists, func(w string) bool { return !plain(w) }) || len(orAny(regions))*len(orAny(lists))*len(kinds) > maxFilters {
 		lists = nil

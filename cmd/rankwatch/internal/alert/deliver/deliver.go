@@ -33,7 +33,9 @@ type Config struct {
 	// RetryFor is how long a message is tried before it is parked; 0 is for ever.
 	RetryFor time.Duration
 
-	Conn     *nats.Conn
+	Conn *nats.Conn
+	// Reader should have a connection of its own: what it reads ahead would hold
+	// up the rest.
 	Reader   *history.Reader
 	Replicas int // of what is kept beside the stream
 	From     Start

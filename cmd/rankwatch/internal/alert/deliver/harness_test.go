@@ -243,7 +243,7 @@ func (b *bus) config(nc *nats.Conn, to digest.Sender, routes ...digest.Route) Co
 	}
 	return Config{
 		Name: "test", Routes: routes, Targets: map[string]digest.Sender{"t": to}, Conn: nc,
-		Reader: must(history.Open(b.Context(), nc, "RANKWATCH", "rankwatch")), From: Start{All: true}, Takeover: minTakeover,
+		Reader: must(history.Open(b.Context(), b.connect(), "RANKWATCH", "rankwatch")), From: Start{All: true}, Takeover: minTakeover,
 	}
 }
 

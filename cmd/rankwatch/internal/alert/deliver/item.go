@@ -1,9 +1,11 @@
 package deliver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -30,8 +32,9 @@ func (e *BadMessageError) Error() string { return fmt.Sprintf("sequence %d: %v",
 // Unwrap returns the cause.
 func (e *BadMessageError) Unwrap() error { return e.Err }
 
-// A Want says which events of a board are of interest; nil is all.
-type Want func(region, watchlist string, kind event.Kind) bool
+// A Want says which events are of interest, before they are decoded; without data,
+// whether such events can be at all. A nil Want is all.
+type Want func(region, watchlist string, kind event.Kind, data []byte) bool
 
 // Item makes an item of a board, with those of its reading's events that are
 // wanted, or of a status. Of a reading that is not whole any more it returns the
@@ -48,15 +51,11 @@ func Item(ctx context.Context, r *history.Reader, m *history.Message, want Want)
 		}
 		return digest.Item{Notice: &digest.Notice{ID: e.ID, Sequence: m.Sequence, At: m.Time(), Condition: e.Data}}, nil
 	}
-	head, err := m.Head()
-	if err != nil {
-		return digest.Item{}, &BadMessageError{m.Sequence, err}
+	it, err := itemOf(m)
+	if err != nil || count(&it.Reading.Board, want) == 0 {
+		return it, err
 	}
-	reading := &digest.Reading{ID: strings.TrimSuffix(m.ID(), "/"+string(event.Board)), Sequence: m.Sequence, At: m.Time(), Board: *head}
-	it := digest.Item{Reading: reading}
-	if !of(head, want) {
-		return it, nil
-	}
+	reading := it.Reading
 	events, err := r.Reading(ctx, m)
 	if errors.Is(err, history.ErrNotFound) {
 		return it, fmt.Errorf("%s: %w", reading.ID, ErrExpired)
@@ -66,38 +65,77 @@ func Item(ctx context.Context, r *history.Reader, m *history.Message, want Want)
 	}
 	reading.Changes = make([]text.Change, 0, len(events))
 	for i := range events {
-		e, err := event.ParseSubject(r.Prefix(), events[i].Subject)
-		if err != nil {
-			return digest.Item{}, &BadMessageError{events[i].Sequence, err}
+		if reading.Changes, err = appendChange(reading.Changes, r.Prefix(), &events[i], want); err != nil {
+			return digest.Item{}, err
 		}
-		if want != nil && !want(e.Region, e.Watchlist, e.Kind) {
-			continue
-		}
-		var decoded event.Envelope[event.Change]
-		if err := json.Unmarshal(events[i].Data, &decoded); err != nil {
-			return digest.Item{}, &BadMessageError{events[i].Sequence, err}
-		}
-		reading.Changes = append(reading.Changes, text.Change{Kind: e.Kind, Change: decoded.Data})
 	}
 	return it, nil
 }
 
-// of says that a reading has events that are wanted.
-func of(head *event.Snapshot, want Want) bool {
+// itemOf makes an item of a board, without events.
+func itemOf(m *history.Message) (digest.Item, error) {
+	head, err := m.Head()
+	if err != nil {
+		return digest.Item{}, &BadMessageError{m.Sequence, err}
+	}
+	return digest.Item{Reading: &digest.Reading{ID: strings.TrimSuffix(m.ID(), "/"+string(event.Board)), Sequence: m.Sequence, At: m.Time(), Board: *head}}, nil
+}
+
+// appendChange adds an event, if it is wanted.
+func appendChange(to []text.Change, prefix string, m *history.Message, want Want) ([]text.Change, error) {
+	s, err := event.ParseSubject(prefix, m.Subject)
+	if err != nil {
+		return to, &BadMessageError{m.Sequence, err}
+	}
+	if want != nil && !want(s.Region, s.Watchlist, s.Kind, m.Data) {
+		return to, nil
+	}
+	var e event.Envelope[event.Change]
+	if err := json.Unmarshal(m.Data, &e); err != nil {
+		return to, &BadMessageError{m.Sequence, err}
+	}
+	return append(to, text.Change{Kind: s.Kind, Change: e.Data}), nil
+}
+
+// count says how many events a reading has of kinds that are wanted.
+func count(head *event.Snapshot, want Want) int {
+	sum := 0
 	for kind, n := range map[event.Kind]int{
 		event.Entered: head.Counts.Entered, event.Moved: head.Counts.Moved, event.Dropped: head.Counts.Dropped, event.Index: head.Counts.Index,
 	} {
-		if n > 0 && (want == nil || want(head.Region, head.Watchlist, kind)) {
-			return true
+		if want == nil || want(head.Region, head.Watchlist, kind, nil) {
+			sum += n
 		}
 	}
-	return false
+	return sum
 }
 
-// wants is what a match says of region, watchlist and kind alone.
+// wants is what a match says of region, watchlist and kind alone, and of how far
+// somebody moved: most events need not be decoded.
 func wants(m *digest.Match) Want {
 	coarse := digest.Route{Match: digest.Match{Regions: m.Regions, Watchlists: m.Watchlists, Kinds: m.Kinds}}
-	return func(region, watchlist string, kind event.Kind) bool {
+	return func(region, watchlist string, kind event.Kind, data []byte) bool {
+		if kind == event.Moved && data != nil && m.MinPlaces > 1 {
+			if n, ok := number(data, `"places":`); ok && max(n, -n) < m.MinPlaces {
+				return false
+			}
+		}
 		return coarse.Change(&text.Change{Kind: kind, Change: event.Change{Region: region, Watchlist: watchlist}}, nil, zero).Taken
 	}
+}
+
+// number finds a small whole number by its key without decoding the message. No
+// text can hold such a key, since quotes in texts are escaped.
+func number(data []byte, key string) (n int, ok bool) {
+	at := bytes.Index(data, []byte(key))
+	if at < 0 {
+		return 0, false
+	}
+	rest := data[at+len(key):]
+	end := 0
+	for end < len(rest) && end < 8 && (rest[end] == '-' || rest[end] >= '0' && rest[end] <= '9') {
+		end++
+	}
+	n, err := strconv.Atoi(string(rest[:end]))
+	return n, err == nil
 }

@@ -35,6 +35,7 @@ type route struct {
 	stream   time.Time // when it was created
 	known    memory
 	standing bool // it was said that the target takes nothing
+	ahead    *ahead
 }
 
 func newRoute(d *Deliveries, r *digest.Route) *route {
@@ -93,6 +94,7 @@ func (r *route) consume(ctx context.Context, came func()) error {
 		return err
 	}
 	defer it.Stop()
+	defer r.stopAhead()
 	for {
 		m, err := it.Next(jetstream.NextContext(ctx))
 		if err != nil {
@@ -114,6 +116,9 @@ func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 	}
 	if meta.Sequence.Stream <= r.known.Mark {
 		return msg.Ack()
+	}
+	if meta.NumPending >= behind {
+		r.readAhead(ctx, meta.Sequence.Stream+1)
 	}
 	release := hold(msg, r.d.cfg.beat())
 	defer release()
@@ -247,6 +252,9 @@ func (r *route) gather(ctx context.Context, w *window, until time.Time) error {
 // item makes an item of a board or status. A reading whose events are past the
 // retention has none; that is told.
 func (r *route) item(ctx context.Context, m *history.Message) (it digest.Item, err error) {
+	if it, ok := r.ahead.item(m.Sequence); ok {
+		return it, nil
+	}
 	err = r.patiently(ctx, func() error {
 		it, err = Item(ctx, r.d.cfg.Reader, m, r.want)
 		if errors.Is(err, ErrExpired) {
