@@ -279,3 +279,75 @@ func TestAlertTorture(t *testing.T) {
 		})
 	}
 }
+
+// A message that the target refuses is parked and listed, and sent once more when
+// asked for; the route goes on meanwhile. --dry-run, beside it, sends nothing.
+func TestAlertParksAndResends(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	left := 1
+	r := newReceiver(t, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		if left--; left >= 0 {
+			return http.StatusRequestEntityTooLarge
+		}
+		return none
+	})
+	v, b, o := alerted(t, 64, r)
+	dry := v.setup.start(t, "alert", "--dry-run")
+	a := v.setup.start(t, "alert", "--from", "all")
+	for _, said := range []string{`"msg":"message parked"`, `"msg":"started"`} {
+		if err := a.say(said); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dry.say("# changes to url: list-"); err != nil {
+		t.Fatal(err)
+	}
+	dry.stop(t)
+	silent(t, dry)
+	v.settle(o)
+	through(t, b)
+	due := told(t, history(t, o.nc, "RANKWATCH", "rankwatch"))
+	first := due["changes"][0]
+
+	var rec struct{ ID, Message, Reason, Detail string }
+	list := v.setup.verb(t, nil, "alert", "parked", "-o", "json")
+	list.want(t, 0, "parked")
+	if err := json.Unmarshal([]byte(list.out), &rec); err != nil || rec.Message != first || rec.Reason != "status_413" {
+		t.Fatalf("parked: %q, %v; want %s", list.out, err, first)
+	}
+	table := v.setup.verb(t, nil, "alert", "parked")
+	if !strings.HasPrefix(table.out, rec.ID) || !strings.Contains(table.out, "default/changes to url") {
+		t.Errorf("parked: %q", table.out)
+	}
+	v.setup.verb(t, nil, "alert", "resend", "0000000000").want(t, 2, "an unknown ID")
+	sent := v.setup.verb(t, nil, "alert", "resend", rec.ID)
+	sent.want(t, 0, "resend")
+	if !strings.Contains(sent.out, rec.ID+"  "+first+"  sent") {
+		t.Errorf("resend: %q", sent.out)
+	}
+	again := v.setup.verb(t, nil, "alert", "resend", "--all")
+	again.want(t, 0, "resend --all")
+	if empty := v.setup.verb(t, nil, "alert", "parked"); empty.out != "" || !strings.Contains(empty.errs, "nothing is parked") {
+		t.Errorf("parked: %q %q", empty.out, empty.errs)
+	}
+	v.setup.verb(t, nil, "alert", "--test").want(t, 0, "--test")
+	a.stop(t)
+	silent(t, a)
+	for _, s := range []result{list, table, sent} {
+		if strings.Contains(s.out+s.errs, hookSecret) {
+			t.Errorf("the target's secret is in the output: %s%s", s.out, s.errs)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	want := append(slices.Clone(due["changes"][1:]), first)
+	if !slices.Equal(r.took["changes"], want) {
+		t.Errorf("took %q, want %q", r.took["changes"], want)
+	}
+	if n := len(r.took["url"]); n != 1 {
+		t.Errorf("%d samples", n)
+	}
+}
