@@ -34,6 +34,11 @@ type route struct {
 	consumer jetstream.Consumer
 	stream   time.Time // when it was created
 	known    memory
+	// delivery counts the consumer's deliveries, to whomever, up to the message at
+	// hand. alone says that all since known was read or written came to this process,
+	// so that nobody else can have written.
+	delivery uint64
+	alone    bool
 	standing bool // it was said that the target takes nothing
 	ahead    *ahead
 }
@@ -80,7 +85,7 @@ func (r *route) again(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.stream = s.CachedInfo().Created
+	r.stream, r.delivery = s.CachedInfo().Created, 0
 	if err := r.recall(ctx); err != nil {
 		return err
 	}
@@ -114,6 +119,8 @@ func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 	if err != nil {
 		return err
 	}
+	r.alone = r.delivery > 0 && meta.Sequence.Consumer == r.delivery+1 && meta.NumDelivered == 1
+	r.delivery = 0
 	if meta.Sequence.Stream <= r.known.Mark {
 		return msg.Ack()
 	}
@@ -137,6 +144,9 @@ func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 		return ctx.Err()
 	case err != nil:
 		return err
+	}
+	if err == nil && (sent || r.alone) {
+		r.delivery = meta.Sequence.Consumer
 	}
 	if !sent {
 		return msg.Ack()

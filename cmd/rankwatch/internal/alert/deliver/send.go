@@ -26,8 +26,10 @@ var errSettled = errors.New("settled by another process")
 // down. It returns false if there was nothing to write.
 func (r *route) deliver(ctx context.Context, w *window) (settled bool, err error) {
 	first := w.items[0].Sequence()
-	if err := r.fresh(ctx, first); err != nil {
-		return false, unlessSettled(err)
+	if !r.alone {
+		if err := r.fresh(ctx, first); err != nil {
+			return false, unlessSettled(err)
+		}
 	}
 	m, spent := r.Make(w.items, r.known.Cooldowns, time.Now())
 	if m == nil && w.upTo == first {
