@@ -142,7 +142,7 @@ func resend(ctx context.Context, config string, a again) error {
 		for i := range records {
 			said, err := a.one(ctx, &records[i])
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // told to end
 			}
 			if err != nil {
 				failed++

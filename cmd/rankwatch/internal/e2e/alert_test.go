@@ -227,6 +227,12 @@ func TestAlertDeliversEveryReadingOnce(t *testing.T) {
 		silent(t, a)
 	}
 	v.settle(o)
+	var rest []string
+	for i := range tortured - 1 {
+		rest = append(rest, entry(fmt.Sprintf("list-%d", i), "US", i+1, defaultRules(80)))
+	}
+	v.setup.write(t, file(rest...))
+	awaitStatus(t, o.statuses(fmt.Sprintf("list-%d", tortured-1)), "retired")
 	a := v.setup.start(t, "alert")
 	if err := a.say(`"msg":"started"`); err != nil {
 		t.Fatal(err)
@@ -234,7 +240,11 @@ func TestAlertDeliversEveryReadingOnce(t *testing.T) {
 	through(t, b)
 	a.stop(t)
 	silent(t, a)
-	r.compare(t, told(t, history(t, o.nc, "RANKWATCH", "rankwatch")), 0)
+	due := told(t, history(t, o.nc, "RANKWATCH", "rankwatch"))
+	r.compare(t, due, 0)
+	if len(due["statuses"]) == 0 {
+		t.Error("no status was published")
+	}
 }
 
 // Killed at random moments, one process alone or one of two, while the target

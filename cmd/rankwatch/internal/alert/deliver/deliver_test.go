@@ -372,3 +372,55 @@ func TestAConsumerFollowsItsRoute(t *testing.T) {
 		t.Errorf("two mistakes: %v", err)
 	}
 }
+
+// What is read ahead is what a look-up of each reading finds, also where a reading
+// is not whole, or in parts with another's between them.
+func TestABacklogIsDeliveredAsIfItCameOneByOne(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	want := map[string]int{}
+	for i := range uint64(60) {
+		words := []string{"moved:u1:7", "moved:u2:2", "entered:u3", "index:u4"}[:i%5]
+		b.reading("us", i+1, words...)
+		want[fmt.Sprintf("us/%d", i+1)] = []int{0, 1, 1, 2, 2}[i%5]
+		if i%7 == 0 {
+			b.status("us", time.Unix(int64(i), 0))
+		}
+	}
+	// Two events of another list's reading, between which one of us comes whole.
+	o := event.Origin{Prefix: "rankwatch", Region: "US", Watchlist: "gb"}
+	for i := range 2 {
+		c := event.Change{Watchlist: "gb", Reading: "GB", Creator: event.Creator{UID: fmt.Sprint(i)}}
+		b.put(must(o.Change(event.Entered, "gb/1", time.Now(), &c)))
+		b.reading("us", uint64(61+i), "entered:u1")
+		want[fmt.Sprintf("us/%d", 61+i)] = 1
+	}
+	b.put(must(o.Board("gb/1", time.Now(), &event.Snapshot{Watchlist: "gb", Reading: "GB", Counts: event.Counts{Entered: 2}})))
+	want["gb/1"] = 2
+	s := must(b.js.Stream(t.Context(), "RANKWATCH"))
+	lost := must(s.GetLastMsgForSubject(t.Context(), "rankwatch.US.us.index.u4"))
+	if err := s.DeleteMsg(t.Context(), lost.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	delete(want, "us/60")
+	to := newTarget()
+	p := b.run(b.config(b.connect(), to, digest.Route{Name: "far", Match: digest.Match{
+		Kinds: []event.Kind{event.Entered, event.Moved}, MinPlaces: 5,
+	}}))
+	b.settled("far")
+	got := map[string]int{}
+	for _, m := range to.messages {
+		got[m.ID] += m.Sections[0].Changes()
+	}
+	for id, n := range want {
+		if got[id] != n {
+			t.Errorf("%s: told %d changes, want %d", id, got[id], n)
+		}
+	}
+	if n := strings.Count(p.log.String(), "past the retention"); n != 1 || !strings.Contains(p.log.String(), "us/60") || got["us/60"] != 0 {
+		t.Errorf("of a reading that is not whole:\n%s", p.log)
+	}
+	if to.took[len(to.took)-1] != "gb/1" {
+		t.Errorf("out of order: %q", to.took)
+	}
+}

@@ -56,7 +56,7 @@ func (r *route) run(ctx context.Context) error {
 	for {
 		err := r.consume(ctx, func() { b.Reset(); told = false })
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to end
 		}
 		var bad *SetupError
 		if errors.As(err, &bad) {
@@ -68,7 +68,7 @@ func (r *route) run(ctx context.Context) error {
 			r.log.Warn("nothing comes from the stream, trying again", "err", err)
 		}
 		if pause(ctx, b.NextBackOff()) != nil {
-			return nil
+			return nil //nolint:nilerr // told to end
 		}
 		// Somebody may have removed the consumer, or made the stream anew.
 		if err := r.again(ctx); errors.As(err, &bad) {
