@@ -213,10 +213,13 @@ func open(ctx context.Context, s settings.Settings, resting bool, do func(*bus.B
 		return exit.AsUsage(fmt.Errorf("no worker runs in %s: start one with `rankwatch run`, or set RANKWATCH_NATS_URL to its server", b.Where))
 	}
 	r, err := past.Open(ctx, b.Conn, s)
-	if err != nil {
-		return err
+	if err == nil {
+		err = do(b, r)
 	}
-	return do(b, r)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // work delivers until ctx ends.

@@ -51,6 +51,9 @@ func try(ctx context.Context, set *setup, target string, out io.Writer) error {
 		once, cancel := context.WithTimeout(ctx, tryLimit)
 		err := set.Targets[name].Send(once, sample(name))
 		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
 		said := "ok"
 		if err != nil {
 			failed++
