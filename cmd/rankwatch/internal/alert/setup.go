@@ -52,7 +52,7 @@ func try(ctx context.Context, set *setup, target string, out io.Writer) error {
 		err := set.Targets[name].Send(once, sample(name))
 		cancel()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to end
 		}
 		said := "ok"
 		if err != nil {
