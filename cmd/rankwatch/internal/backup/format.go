@@ -140,6 +140,8 @@ func unpack(ctx context.Context, r io.Reader, dir string, stream bool) (manifest
 	if err != nil && !errors.Is(err, io.EOF) {
 		return manifest{}, err
 	}
+	// begin is the reader's own memory, which the decoder's goroutine reads into.
+	compressed := len(begin) > 0 && strings.HasPrefix(zstdMagic, string(begin))
 	z, err := zstd.NewReader(file, zstd.WithDecoderMaxMemory(256<<20))
 	if err != nil {
 		return manifest{}, err
@@ -147,7 +149,7 @@ func unpack(ctx context.Context, r io.Reader, dir string, stream bool) (manifest
 	defer z.Close()
 	plain := &noting{r: z}
 	t := tar.NewReader(plain)
-	u := unpacking{dir: dir, stream: stream, plain: plain, zstd: len(begin) > 0 && strings.HasPrefix(zstdMagic, string(begin))}
+	u := unpacking{dir: dir, stream: stream, plain: plain, zstd: compressed}
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
