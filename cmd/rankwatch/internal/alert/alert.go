@@ -158,7 +158,12 @@ func (o *options) check(now time.Time) (from deliver.Start, err error) {
 func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	s, serr := settings.Load()
 	from, oerr := o.check(time.Now())
-	set, cerr := load(o.config)
+	log := worker.NewLogger(errs, s.Log)
+	setUp := load
+	if o.dryRun || o.given["explain"] || o.given["preview"] {
+		setUp = shown
+	}
+	set, cerr := setUp(s.Alert, o.config, log)
 	if cerr == nil {
 		cerr = o.known(set)
 	}
@@ -176,14 +181,15 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		case o.given["preview"]:
 			return pipe.Quiet(func() error { return preview(ctx, r, set, o.preview, out) })
 		case o.dryRun:
-			return pipe.Quiet(func() error { return rehearse(ctx, b.Conn, r, rehearsal{set: set, last: o.last, out: out}) })
+			return pipe.Quiet(func() error { return rehearse(ctx, b.Conn, r, rehearsal{set: set, last: o.last, out: out, said: said}) })
 		}
 		c := deliver.Config{
 			Name: set.Name, Routes: set.Routes, Targets: set.Targets, RetryFor: set.RetryFor, Conn: b.Conn, Replicas: s.Replicas,
-			From: from, Takeover: o.takeover, Logger: worker.NewLogger(errs, s.Log),
+			From: from, Takeover: o.takeover, Logger: log,
 		}
 		return open(ctx, s, false, func(_ *bus.Bus, own *history.Reader) error {
 			c.Reader = own
+			set.threads.bind(b.Conn, own.Stream().Config.Name)
 			return work(ctx, c)
 		})
 	})
@@ -204,18 +210,12 @@ func (o *options) known(set *setup) error {
 // open finds the bus and the stream for what do does. resting says that a data
 // directory at rest will do.
 func open(ctx context.Context, s settings.Settings, resting bool, do func(*bus.Bus, *history.Reader) error) (err error) {
-	b, err := bus.Open(s, "alert")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	if b.AtRest && !resting {
-		return exit.AsUsage(fmt.Errorf("no worker runs in %s: start one with `rankwatch run`, or set RANKWATCH_NATS_URL to its server", b.Where))
-	}
-	r, err := past.Open(ctx, b.Conn, s)
-	if err == nil {
-		err = do(b, r)
-	}
+	err = past.Read(ctx, s, "alert", func(b *bus.Bus, r *history.Reader) error {
+		if b.AtRest && !resting {
+			return exit.AsUsage(fmt.Errorf("no worker runs in %s: start one with `rankwatch run`, or set RANKWATCH_NATS_URL to its server", b.Where))
+		}
+		return do(b, r)
+	})
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -226,9 +226,7 @@ func open(ctx context.Context, s settings.Settings, resting bool, do func(*bus.B
 func work(ctx context.Context, c deliver.Config) error {
 	log, nc := c.Logger, c.Conn
 	for _, name := range settings.Unknown(os.Environ()) {
-		if name != targetURL {
-			log.Warn("unknown variable, ignored", "variable", name)
-		}
+		log.Warn("unknown variable, ignored", "variable", name)
 	}
 	nc.SetDisconnectErrHandler(func(_ *nats.Conn, err error) {
 		if ctx.Err() == nil {

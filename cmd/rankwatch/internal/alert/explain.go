@@ -126,11 +126,11 @@ func preview(ctx context.Context, r *history.Reader, set *setup, name string, ou
 	if err != nil {
 		return err
 	}
-	said, err := set.Text(m)
+	told, err := said(m)
 	if err != nil {
 		return fmt.Errorf("route %s: %w", name, err)
 	}
-	_, err = io.WriteString(out, ended(said))
+	_, err = io.WriteString(out, ended(told))
 	return err
 }
 

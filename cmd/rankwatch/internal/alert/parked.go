@@ -19,6 +19,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/pipe"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 	"github.com/rankwatch/rankwatch/publisher/history"
 )
 
@@ -100,7 +101,7 @@ the stream's retention is gone; that is said, and a message of which nothing is 
 is removed.`,
 		Example: "  rankwatch alert resend --config alerts.yaml 904404c8d7\n  rankwatch alert resend --config alerts.yaml --all",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return resend(cmd.Context(), config, again{ids: args, all: all, out: cmd.OutOrStdout()})
+			return resend(cmd.Context(), config, again{ids: args, all: all, out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr()})
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "the alerts `FILE`")
@@ -110,9 +111,10 @@ is removed.`,
 
 // again is what to send once more.
 type again struct {
-	ids []string
-	all bool
-	out io.Writer
+	ids  []string
+	all  bool
+	out  io.Writer
+	errs io.Writer
 
 	set    *setup
 	parked *deliver.Parked
@@ -125,12 +127,13 @@ func resend(ctx context.Context, config string, a again) error {
 	if a.all == (len(a.ids) > 0) {
 		oerr = errors.New("name IDs, which `rankwatch alert parked` lists, or give --all")
 	}
-	a.set, cerr = load(config)
+	a.set, cerr = load(s.Alert, config, worker.NewLogger(a.errs, s.Log))
 	if err := errors.Join(serr, oerr, cerr); err != nil {
 		return exit.AsUsage(err)
 	}
 	return open(ctx, s, false, func(b *bus.Bus, r *history.Reader) (err error) {
 		a.reader = r
+		a.set.threads.bind(b.Conn, r.Stream().Config.Name)
 		if a.parked, err = deliver.FindParked(ctx, b.Conn, r); err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ type rehearsal struct {
 	set  *setup
 	last int // readings and statuses; 0 for new ones
 	out  io.Writer
+	said func(*digest.Message) (string, error)
 
 	routes []rehearsed
 }
@@ -138,10 +139,10 @@ func (h *rehearsal) say(r *rehearsed) error {
 	for _, k := range spent {
 		r.cool[k] = r.due
 	}
-	said, err := h.set.Text(m)
+	told, err := h.said(m)
 	if err != nil {
 		return fmt.Errorf("route %s: %w", r.Name, err)
 	}
-	_, err = fmt.Fprintf(h.out, "# %s to %s: %s\n%s\n", r.Name, r.Target, m.ID, ended(said))
+	_, err = fmt.Fprintf(h.out, "# %s to %s: %s\n%s\n", r.Name, r.Target, m.ID, ended(told))
 	return err
 }

@@ -22,8 +22,10 @@ func entered(n, minute int, uid string) (digest.Item, time.Time) {
 func TestARehearsalKeepsWindowsAndCooldowns(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	set := &setup{Text: func(m *digest.Message) (string, error) { return fmt.Sprint(len(m.Sections)), nil }}
-	h := rehearsal{set: set, out: &out}
+	h := rehearsal{
+		set: &setup{}, out: &out,
+		said: func(m *digest.Message) (string, error) { return fmt.Sprint(len(m.Sections)), nil },
+	}
 	for _, r := range []digest.Route{
 		{Name: "each", Target: "t"}, {Name: "window", Target: "t", Digest: 10 * time.Minute}, {Name: "cool", Target: "t", Cooldown: 30 * time.Minute},
 	} {
@@ -74,22 +76,5 @@ func TestARehearsalKeepsWindowsAndCooldowns(t *testing.T) {
 `
 	if out.String() != want {
 		t.Errorf("got\n%s", &out)
-	}
-}
-
-// A sample has one event of each kind, so that every part of a target's messages
-// is tried.
-func TestASampleShowsEverything(t *testing.T) {
-	t.Parallel()
-	m := sample("r")
-	kinds := map[event.Kind]bool{}
-	for _, c := range m.Sections[0].Shown {
-		kinds[c.Kind] = true
-	}
-	if !m.Sample || len(kinds) != 4 || len(m.Notices) != 1 {
-		t.Errorf("%+v", m)
-	}
-	if said, err := words(m); err != nil || len(said) == 0 {
-		t.Errorf("%q, %v", said, err)
 	}
 }

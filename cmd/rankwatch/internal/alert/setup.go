@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/words"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
-	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
 // route is nil if there is none of that name.
@@ -69,41 +69,9 @@ func try(ctx context.Context, set *setup, target string, out io.Writer) error {
 	return nil
 }
 
-// sample is a made-up message with one event of each kind and a status.
+// sample is a made-up message for a route or a target.
 func sample(route string) *digest.Message {
-	at := time.Now().UTC().Truncate(time.Second)
-	period := event.Period{Type: "month", Value: at.AddDate(0, -1, 0).Format("2006-01")}
-	counts := event.Counts{Entered: 1, Moved: 1, Dropped: 1, Index: 1}
-	board := event.Snapshot{
-		Watchlist: "sample", Region: "US", Revision: 2, Outcome: event.OutcomeChanged, Period: &period, PreviousPeriod: &period, FetchedAt: event.Time(at), Counts: counts,
-	}
-	place := func(rank int, index int64) *event.Place {
-		return &event.Place{Rank: rank, Position: rank, PotentialIndex: index}
-	}
-	change := func(kind event.Kind, n int, before, after *event.Place) text.Change {
-		name, followers, units := fmt.Sprintf("Sample creator %d", n), int64(480_500), int64(6138)
-		sales, plays := 244052.07, int64(77007)
-		c := text.Change{Kind: kind, Change: event.Change{
-			Watchlist: board.Watchlist, Region: board.Region, Revision: board.Revision, N: n, Of: 4, Period: &period, PreviousPeriod: &period, Before: before, After: after,
-			Creator: event.Creator{UID: fmt.Sprint(n), Nickname: &name, UniqueID: &name, FollowerCount: &followers, URL: fmt.Sprintf("https://www.fastmoss.com/influencer/detail/%d", n)},
-			Metrics: event.Metrics{USDGMV: &sales, UnitsSold: &units, AvgPlayCount: &plays, SalesCategoryL3: []event.Category{{ID: 601554, Name: "Concealer & Foundation"}}},
-			History: event.History{FirstSeen: event.Time(at), PeakRank: 3, RevisionsOnBoard: 2},
-		}}
-		if before != nil && after != nil {
-			places, index := before.Rank-after.Rank, after.PotentialIndex-before.PotentialIndex
-			c.Places, c.IndexChange, c.Cause = &places, &index, &event.Cause{Passed: max(places, 0), PassedBy: max(-places, 0)}
-		}
-		return c
-	}
-	changes := []text.Change{
-		change(event.Dropped, 1, place(4, 91), nil), change(event.Entered, 2, nil, place(9, 85)),
-		change(event.Moved, 3, place(12, 80), place(3, 93)), change(event.Index, 4, place(20, 70), place(20, 74)),
-	}
-	r := &digest.Reading{ID: "sample/2", At: at, Board: board, Changes: changes}
-	return &digest.Message{
-		ID: fmt.Sprintf("sample/%d", at.UnixMilli()), Route: route, Sample: true, Sections: []digest.Section{{Reading: r, Shown: changes}},
-		Notices: []digest.Notice{{ID: "sample/status/stale", At: at, Condition: event.Condition{
-			Watchlist: "sample", Region: "US", Status: event.StatusStale, Reason: "torn", Detail: "this is a sample", Since: event.Time(at),
-		}}},
-	}
+	m := words.Sample(time.Now())
+	m.Route = route
+	return m
 }

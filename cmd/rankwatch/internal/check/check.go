@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/config"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
@@ -84,7 +85,7 @@ func check(ctx context.Context, o options, out, errs io.Writer) error {
 		s.Alert.File = o.alerts
 	}
 	lists, _, ferr := worker.ReadWatchlists(s.Watchlists)
-	alerts, aerr := config.Load(s.Alert, config.OS())
+	alerts, aerr := config.Load(s.Alert, alert.Lookup())
 	if errors.Is(aerr, config.ErrNoTarget) {
 		aerr = nil // alerts are another process's, or nobody's
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/service"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/backup"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/board"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/check"
@@ -76,7 +77,7 @@ func newRoot(running *string) *cobra.Command {
 	}
 	for _, verb := range []*cobra.Command{
 		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(), replay.Command(), board.Command(), verify.Command(),
-		alert.Command(), backup.Command(), backup.RestoreCommand(), version.Command(),
+		alert.Command(), service.Command(), backup.Command(), backup.RestoreCommand(), version.Command(),
 	} {
 		for _, v := range append(verb.Commands(), verb) {
 			work := v.RunE

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
 // alertKills is how often an alert process is killed.
@@ -37,12 +37,16 @@ func alertKills(t *testing.T) int {
 // hookSecret is the part of a target's address that nobody may see.
 const hookSecret = "s3cret-hook-path"
 
+// signingKey is that of the same target.
+const signingKey = "whsec_c2hvcnQgc2VjcmV0cyBhcmUgbm8gc2VjcmV0cyE="
+
 // A receiver is the target of alerts: it keeps the ids of what it took, by route.
 type receiver struct {
 	*httptest.Server
 	// fault says what goes wrong before a message is taken: a status to answer
 	// with, or hang; late takes it and answers some moments later.
 	fault func() int
+	keys  *standardwebhooks.Webhook
 
 	mu     sync.Mutex
 	took   map[string][]string
@@ -67,7 +71,11 @@ func drawn(seed uint64, faults ...int) func() int {
 
 func newReceiver(t *testing.T, fault func() int) *receiver {
 	t.Helper()
-	r := &receiver{fault: fault, took: map[string][]string{}}
+	keys, err := standardwebhooks.NewWebhook(signingKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &receiver{fault: fault, keys: keys, took: map[string][]string{}}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(func() {
 		r.CloseClientConnections()
@@ -79,6 +87,9 @@ func newReceiver(t *testing.T, fault func() int) *receiver {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	body, err := io.ReadAll(q.Body)
 	var m struct{ ID, Route string }
+	if err == nil {
+		err = r.keys.Verify(body, q.Header)
+	}
 	if err != nil || json.Unmarshal(body, &m) != nil || q.URL.Path != "/"+hookSecret {
 		w.WriteHeader(http.StatusBadRequest)
 		return
@@ -108,12 +119,14 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 // alerting is the setup's environment with the receiver for a target.
 func (s *setup) alerting(t *testing.T, r *receiver) {
 	t.Helper()
-	s.env["RANKWATCH_ALERT_TEST_URL"] = r.URL + "/" + hookSecret
+	s.env["RANKWATCH_ALERT_WEBHOOK_URL"] = r.URL + "/" + hookSecret
+	s.env["RANKWATCH_ALERT_WEBHOOK_SECRET"] = signingKey
+	s.env["RANKWATCH_ALERT_ALLOW_PRIVATE"] = "true"
 }
 
-// told are the messages that the default routes make of what is stored, told from
+// dueAlerts are the messages that the default routes make of what is stored, told from
 // the public format alone.
-func told(t *testing.T, stored []sent) map[string][]string {
+func dueAlerts(t *testing.T, stored []sent) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
 	due := false
@@ -143,28 +156,7 @@ func told(t *testing.T, stored []sent) map[string][]string {
 // through waits until the routes' consumers have nothing left.
 func through(t *testing.T, b *bus) {
 	t.Helper()
-	js, err := jetstream.New(connect(t, b.url()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.After(2 * patience)
-	for _, name := range []string{"alert-default-changes", "alert-default-statuses"} {
-		for {
-			c, err := js.Consumer(t.Context(), "RANKWATCH", name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			i := c.CachedInfo()
-			if i.NumPending == 0 && i.NumAckPending == 0 {
-				break
-			}
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-deadline:
-				t.Fatalf("%s: %d messages left, %d not acknowledged", name, i.NumPending, i.NumAckPending)
-			}
-		}
-	}
+	settled(t, b.url(), "alert-default-changes", "alert-default-statuses")
 }
 
 // compare holds what was taken against what is due: nothing lost, in order, and
@@ -191,7 +183,7 @@ func (r *receiver) compare(t *testing.T, due map[string][]string, repeats int) {
 
 func silent(t *testing.T, w *worker) {
 	t.Helper()
-	if out := w.logged.tail(1 << 30); strings.Contains(out, hookSecret) {
+	if out := w.logged.tail(1 << 30); strings.Contains(out, hookSecret) || strings.Contains(out, strings.TrimPrefix(signingKey, "whsec_")) {
 		t.Errorf("the target's secret is in the output:\n%s", out)
 	}
 }
@@ -240,7 +232,7 @@ func TestAlertDeliversEveryReadingOnce(t *testing.T) {
 	through(t, b)
 	a.stop(t)
 	silent(t, a)
-	due := told(t, history(t, o.nc, "RANKWATCH", "rankwatch"))
+	due := dueAlerts(t, history(t, o.nc, "RANKWATCH", "rankwatch"))
 	r.compare(t, due, 0)
 	if len(due["statuses"]) == 0 {
 		t.Error("no status was published")
@@ -285,7 +277,7 @@ func TestAlertTorture(t *testing.T) {
 				a.stop(t)
 				silent(t, a)
 			}
-			r.compare(t, told(t, history(t, o.nc, "RANKWATCH", "rankwatch")), kills)
+			r.compare(t, dueAlerts(t, history(t, o.nc, "RANKWATCH", "rankwatch")), kills)
 		})
 	}
 }
@@ -312,24 +304,24 @@ func TestAlertParksAndResends(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := dry.say("# changes to url: list-"); err != nil {
+	if err := dry.say("# changes to default: list-"); err != nil {
 		t.Fatal(err)
 	}
 	dry.stop(t)
 	silent(t, dry)
 	v.settle(o)
 	through(t, b)
-	due := told(t, history(t, o.nc, "RANKWATCH", "rankwatch"))
+	due := dueAlerts(t, history(t, o.nc, "RANKWATCH", "rankwatch"))
 	first := due["changes"][0]
 
 	var rec struct{ ID, Message, Reason, Detail string }
 	list := v.setup.verb(t, nil, "alert", "parked", "-o", "json")
 	list.want(t, 0, "parked")
-	if err := json.Unmarshal([]byte(list.out), &rec); err != nil || rec.Message != first || rec.Reason != "status_413" {
+	if err := json.Unmarshal([]byte(list.out), &rec); err != nil || rec.Message != first || rec.Reason != "http_413" {
 		t.Fatalf("parked: %q, %v; want %s", list.out, err, first)
 	}
 	table := v.setup.verb(t, nil, "alert", "parked")
-	if !strings.HasPrefix(table.out, rec.ID) || !strings.Contains(table.out, "default/changes to url") {
+	if !strings.HasPrefix(table.out, rec.ID) || !strings.Contains(table.out, "default/changes to default") {
 		t.Errorf("parked: %q", table.out)
 	}
 	v.setup.verb(t, nil, "alert", "resend", "0000000000").want(t, 2, "an unknown ID")
@@ -347,7 +339,7 @@ func TestAlertParksAndResends(t *testing.T) {
 	a.stop(t)
 	silent(t, a)
 	for _, s := range []result{list, table, sent} {
-		if strings.Contains(s.out+s.errs, hookSecret) {
+		if strings.Contains(s.out+s.errs, hookSecret) || strings.Contains(s.out+s.errs, strings.TrimPrefix(signingKey, "whsec_")) {
 			t.Errorf("the target's secret is in the output: %s%s", s.out, s.errs)
 		}
 	}
@@ -357,7 +349,7 @@ func TestAlertParksAndResends(t *testing.T) {
 	if !slices.Equal(r.took["changes"], want) {
 		t.Errorf("took %q, want %q", r.took["changes"], want)
 	}
-	if n := len(r.took["url"]); n != 1 {
+	if n := len(r.took["default"]); n != 1 {
 		t.Errorf("%d samples", n)
 	}
 }

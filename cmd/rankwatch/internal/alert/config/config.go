@@ -89,7 +89,7 @@ func matchKeys() []string {
 func quietKeys() []string   { return []string{"from", "to", "timezone", "days"} }
 func retryKeys() []string   { return []string{"for"} }
 func targetKeys() []string  { return []string{"slack", "webhook", "service"} }
-func slackKeys() []string   { return []string{"webhook", "token", "channel"} }
+func slackKeys() []string   { return []string{"webhook", "token", "channel", "api"} }
 func webhookKeys() []string { return []string{"url", "secret", "previous_secret", "headers"} }
 func serviceKeys() []string { return []string{"url"} }
 

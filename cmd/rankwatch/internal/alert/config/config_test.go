@@ -127,7 +127,7 @@ const whole = `
 name: sales-team
 targets:
   sales: {slack: {webhook: "env:HOOK"}}
-  ops:   {slack: {token: "file:token.txt", channel: C0123456}}
+  ops:   {slack: {token: "file:token.txt", channel: C0123456, api: "https://slack-gov.com/api/"}}
   crm:   {webhook: {url: "http://10.0.0.1/hush", secret: "env:KEY", previous_secret: "env:OLD_KEY", headers: {X-Team: sales, Authorization: "env:AUTH"}}}
   phone: {service: {url: "env:NTFY"}}
 defaults: {cap: 7, cooldown: 6h, quiet: {from: 22:00, to: "7:00", timezone: Europe/Berlin}}
@@ -184,7 +184,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 				URL: secret("http://10.0.0.1/hush"), Secret: secret(key), Previous: secret("whsec_" + oldKey),
 				Headers: map[string]settings.Secret{"X-Team": secret("sales"), "Authorization": secret("Bearer hush")},
 			}},
-			{Name: "ops", To: config.SlackBot{Token: secret("xoxb-hush"), Channel: "C0123456"}},
+			{Name: "ops", To: config.SlackBot{Token: secret("xoxb-hush"), Channel: "C0123456", API: secret("https://slack-gov.com/api/")}},
 			{Name: "phone", To: config.Service{URL: secret("ntfy://hush@ntfy.sh/x")}},
 			{Name: "sales", To: config.SlackWebhook{URL: secret("https://hooks.slack.com/services/T0/B0/hush")}},
 		},

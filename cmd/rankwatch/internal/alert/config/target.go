@@ -25,10 +25,12 @@ type Destination interface{ Kind() string }
 type SlackWebhook struct{ URL settings.Secret }
 
 // SlackBot posts to a channel with a bot's token. Channel is an id, C0123456, or
-// a name, #sales.
+// a name, #sales. API is the URL of another Web API than slack.com's, such as
+// https://slack-gov.com/api/, or empty.
 type SlackBot struct {
 	Token   settings.Secret
 	Channel string
+	API     settings.Secret
 }
 
 // Webhook is a receiver of Standard Webhooks. Secret is empty for messages
@@ -136,7 +138,7 @@ func (p *parser) target(all strictyaml.Object, name string) Destination {
 var slackChannel = regexp.MustCompile(`^([CDG][A-Z0-9]{5,20}|#[^\s#,A-Z]{1,80})$`)
 
 func (p *parser) slack(o strictyaml.Object) Destination {
-	webhook, bot := o.Has("webhook") >= 0, o.Has("token") >= 0 || o.Has("channel") >= 0
+	webhook, bot := o.Has("webhook") >= 0, o.Has("token") >= 0 || o.Has("channel") >= 0 || o.Has("api") >= 0
 	switch {
 	case webhook == bot:
 		o.Add("write either the webhook, or a bot's token and its channel")
@@ -153,6 +155,9 @@ func (p *parser) slack(o strictyaml.Object) Destination {
 		v.Add("this is not a channel of Slack; write its id, such as C0123456789, or its name, such as \"#sales\"")
 	}
 	b.Channel = s
+	if o.Has("api") >= 0 {
+		b.API = p.secret(o, "api", p.httpURL)
+	}
 	return b
 }
 

@@ -216,6 +216,31 @@ func TestAMessageIsParkedAfterTryingForTooLong(t *testing.T) {
 	}
 }
 
+// What a person has to mend parks nothing, however long it takes, and is told at
+// once.
+func TestABlockedTargetParksNothing(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	to := newTarget()
+	to.before = func(n int, _ *digest.Message) error {
+		if n <= 4 {
+			return &digest.LaterError{After: 40 * time.Millisecond, Blocked: true, Err: errDown}
+		}
+		return nil
+	}
+	c := b.config(b.connect(), to, digest.Route{Name: "all"})
+	c.RetryFor = 50 * time.Millisecond
+	p := b.run(c)
+	b.reading("us", 1, "entered:u1")
+	equal(t, "took", to.wait(t, 1), []string{"us/1"})
+	if r := must(p.parked.List(t.Context())); len(r) != 0 {
+		t.Errorf("records: %+v", r)
+	}
+	if log := p.log.String(); strings.Count(log, "stands still") != 1 || !strings.Contains(log, "attempt=1") {
+		t.Errorf("told otherwise than once and at once:\n%s", log)
+	}
+}
+
 func TestAnUnreadableMessageIsParked(t *testing.T) {
 	t.Parallel()
 	b := startBus(t)

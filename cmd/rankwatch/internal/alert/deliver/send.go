@@ -83,7 +83,7 @@ func (r *route) fresh(ctx context.Context, first uint64) error {
 // error that is no refusal says nothing about the message: the route stands still,
 // says so, and goes on when the target does.
 func (r *route) send(ctx context.Context, m *digest.Message, rec *Record) error {
-	b := r.d.retry()
+	b, since := r.d.retry(), rec.FirstTry
 	for attempt := 1; ; attempt++ {
 		now := time.Now()
 		if err := pause(ctx, r.Quiet.End(now).Sub(now)); err != nil {
@@ -105,14 +105,16 @@ func (r *route) send(ctx context.Context, m *digest.Message, rec *Record) error 
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		wait := b.NextBackOff()
+		wait, blocked := b.NextBackOff(), false
 		if errors.As(err, &later) {
-			wait = max(later.After, 0)
+			wait, blocked = max(later.After, 0), later.Blocked
 		}
-		if r.d.cfg.RetryFor > 0 && time.Since(rec.FirstTry) >= r.d.cfg.RetryFor {
+		if blocked {
+			since = rec.LastTry
+		} else if r.d.cfg.RetryFor > 0 && time.Since(since) >= r.d.cfg.RetryFor {
 			return &tooLongError{err}
 		}
-		if attempt >= loud && !r.standing {
+		if (attempt >= loud || blocked) && !r.standing {
 			r.standing = true
 			r.log.Error("the target takes no message, the route stands still and tries on", "target", r.Target, "reading", m.ID, "attempt", attempt, "err", err)
 		} else {

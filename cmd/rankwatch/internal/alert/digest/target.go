@@ -28,9 +28,12 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("refused (%s): %v", e
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // A LaterError says that the target asks to wait, for example by Retry-After.
+// Blocked says that it takes no message at all until a person mends it, so that
+// none is parked meanwhile.
 type LaterError struct {
-	After time.Duration
-	Err   error
+	After   time.Duration
+	Blocked bool
+	Err     error
 }
 
 // Error tells how long and the cause.

@@ -86,7 +86,7 @@ func refusal(word string, after time.Duration, why []string) error {
 	case faultMessage:
 		return &digest.RefusedError{Reason: word, Err: err}
 	case faultTarget:
-		return &digest.LaterError{After: mendTime, Err: err}
+		return &digest.LaterError{After: mendTime, Blocked: true, Err: err}
 	case faultRate:
 		if after <= 0 {
 			after = calmTime
