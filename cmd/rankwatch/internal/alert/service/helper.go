@@ -53,7 +53,7 @@ func ask(ctx context.Context, argv []string, o order) (result, error) {
 // passed is the environment of the helper: what TLS, names, proxies and the
 // system need, and no secret of this process.
 func passed() []string {
-	var env []string
+	env := []string{} // nil would pass everything
 	for _, name := range []string{
 		"PATH", "SystemRoot", "TMPDIR", "TEMP", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "RES_OPTIONS", "LOCALDOMAIN",
 		"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy",
