@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/deliver"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/past"
@@ -31,8 +32,8 @@ const long = `Tells people and services of readings and statuses, one message a 
 digest window, until SIGTERM or SIGINT. It finds the bus as replay does, and needs
 one that runs: that of RANKWATCH_NATS_URL, or a running worker's.
 
-Each route has a durable consumer on the stream, alert-<configuration>-<route>, so
-nothing is lost while this does not run. Several processes with one configuration
+Each route has a durable consumer on the stream, alert-<configuration>-<route>_<target>,
+so nothing is lost while this does not run. Several processes with one configuration
 share the work. A message is acknowledged after the target took it: a process that
 dies in between repeats that one message. A target that fails is tried again, with
 growing pauses; a message that it refuses is parked (alert parked, alert resend).
@@ -51,7 +52,7 @@ const examples = `  rankwatch alert --config alerts.yaml --test
 
   # which route takes what, and why the others do not
   rankwatch alert --config alerts.yaml --explain 3
-  rankwatch alert --config alerts.yaml --preview big-moves
+  rankwatch alert --config alerts.yaml --preview movers
 
   # what was given up, and once more
   rankwatch alert parked
@@ -189,8 +190,7 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		}
 		return open(ctx, s, false, func(_ *bus.Bus, own *history.Reader) error {
 			c.Reader = own
-			set.threads.bind(b.Conn, own.Stream().Config.Name)
-			return work(ctx, c)
+			return work(ctx, c, set.threads)
 		})
 	})
 }
@@ -223,13 +223,13 @@ func open(ctx context.Context, s settings.Settings, resting bool, do func(*bus.B
 }
 
 // work delivers until ctx ends.
-func work(ctx context.Context, c deliver.Config) error {
+func work(ctx context.Context, c deliver.Config, t *threads) error {
 	log, nc := c.Logger, c.Conn
 	for _, name := range settings.Unknown(os.Environ()) {
 		log.Warn("unknown variable, ignored", "variable", name)
 	}
 	nc.SetDisconnectErrHandler(func(_ *nats.Conn, err error) {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && err != nil { // nil if this process closed it
 			log.Warn("the NATS server is gone, waiting for it", "err", err)
 		}
 	})
@@ -242,10 +242,21 @@ func work(ctx context.Context, c deliver.Config) error {
 	if err != nil {
 		return err
 	}
-	log.Info("started", "version", version.String(), "configuration", c.Name, "routes", len(c.Routes), "stream", c.Reader.Stream().Config.Name)
+	if err := t.bind(ctx, nc, c.Reader.Stream().Config.Name); err != nil {
+		return err
+	}
+	log.Info("started", "version", version.String(), "configuration", c.Name, "routes", strings.Join(names(c.Routes), ","), "stream", c.Reader.Stream().Config.Name)
 	if err := d.Run(ctx); err != nil {
 		return err
 	}
 	log.Info("stopped")
 	return nil
+}
+
+func names(routes []digest.Route) []string {
+	var out []string
+	for i := range routes {
+		out = append(out, routes[i].Name)
+	}
+	return out
 }

@@ -38,8 +38,9 @@ func lately(ctx context.Context, r *history.Reader, n int, fn func(*history.Mess
 			return err
 		}
 		it, err := deliver.Item(ctx, r, m, nil)
-		if errors.Is(err, deliver.ErrExpired) {
-			continue
+		var bad *deliver.BadMessageError
+		if errors.Is(err, deliver.ErrExpired) || errors.As(err, &bad) {
+			continue // alert itself parks what cannot be read
 		}
 		if err != nil {
 			return err

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -122,8 +122,18 @@ type plain struct{}
 // Subject says on one line what a message is about.
 func (plain) Subject(m *digest.Message) string { return words.Subject(m) }
 
-// Body is the rest of the message.
-func (plain) Body(m *digest.Message) (string, error) { return words.Body(m, words.Plain) }
+// Body is the rest of the message. A template that fails gives way to the built-in
+// text, and the message says so.
+func (plain) Body(m *digest.Message) (string, error) {
+	body, err := words.Body(m, words.Plain)
+	if err == nil {
+		return body, nil
+	}
+	bare := *m
+	bare.Template = ""
+	body, berr := words.Body(&bare, words.Plain)
+	return body + "\n(the route's template failed: " + words.Plain.Safe(err.Error()) + ")", berr
+}
 
 // said is a whole message as --dry-run and --preview print it.
 func said(m *digest.Message) (string, error) {
@@ -132,48 +142,43 @@ func said(m *digest.Message) (string, error) {
 }
 
 // threads keeps the first messages of Slack's threads in the bucket beside the
-// stream, once there is a connection.
+// stream, once there is a connection. A key is forgotten with the bucket only:
+// there is one a channel, board and period.
 type threads struct {
-	mu     sync.Mutex
-	conn   *nats.Conn
-	stream string
-	kv     jetstream.KeyValue
+	kv atomic.Pointer[jetstream.KeyValue]
 }
+
+// threadLimit bounds a look-up in the bucket.
+const threadLimit = 5 * time.Second
 
 // errUnbound means that no bus was found yet.
 var errUnbound = errors.New("no connection to the bus")
 
-// bind says where the bucket is.
-func (t *threads) bind(nc *nats.Conn, stream string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.conn, t.stream, t.kv = nc, stream, nil
-}
-
-func (t *threads) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.kv != nil {
-		return t.kv, nil
-	}
-	if t.conn == nil {
-		return nil, errUnbound
-	}
-	js, err := jetstream.New(t.conn)
+// bind says where the bucket is. Without one there are no threads.
+func (t *threads) bind(ctx context.Context, nc *nats.Conn, stream string) error {
+	js, err := jetstream.New(nc)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("alert: %w", err)
 	}
-	t.kv, err = js.KeyValue(ctx, deliver.Bucket(t.stream))
-	return t.kv, err
+	ctx, cancel := context.WithTimeout(ctx, threadLimit)
+	defer cancel()
+	kv, err := js.KeyValue(ctx, deliver.Bucket(stream))
+	if err != nil {
+		return fmt.Errorf("alert: bucket %s: %w", deliver.Bucket(stream), err)
+	}
+	t.kv.Store(&kv)
+	return nil
 }
 
 // Get implements slack.Threads.
 func (t *threads) Get(ctx context.Context, key string) (ts string, ok bool, err error) {
-	kv, err := t.bucket(ctx)
-	if err != nil {
-		return "", false, err
+	kv := t.kv.Load()
+	if kv == nil {
+		return "", false, errUnbound
 	}
-	e, err := kv.Get(ctx, key)
+	ctx, cancel := context.WithTimeout(ctx, threadLimit)
+	defer cancel()
+	e, err := (*kv).Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return "", false, nil
 	}
@@ -185,9 +190,12 @@ func (t *threads) Get(ctx context.Context, key string) (ts string, ok bool, err 
 
 // Put implements slack.Threads.
 func (t *threads) Put(ctx context.Context, key, ts string) error {
-	kv, err := t.bucket(ctx)
-	if err == nil {
-		_, err = kv.PutString(ctx, key, ts)
+	kv := t.kv.Load()
+	if kv == nil {
+		return errUnbound
 	}
+	ctx, cancel := context.WithTimeout(ctx, threadLimit)
+	defer cancel()
+	_, err := (*kv).PutString(ctx, key, ts)
 	return err
 }

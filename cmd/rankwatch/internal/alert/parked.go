@@ -133,7 +133,9 @@ func resend(ctx context.Context, config string, a again) error {
 	}
 	return open(ctx, s, false, func(b *bus.Bus, r *history.Reader) (err error) {
 		a.reader = r
-		a.set.threads.bind(b.Conn, r.Stream().Config.Name)
+		if err := a.set.threads.bind(ctx, b.Conn, r.Stream().Config.Name); err != nil {
+			return err
+		}
 		if a.parked, err = deliver.FindParked(ctx, b.Conn, r); err != nil {
 			return err
 		}
@@ -143,10 +145,10 @@ func resend(ctx context.Context, config string, a again) error {
 		}
 		failed := 0
 		for i := range records {
-			said, err := a.one(ctx, &records[i])
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to end
+				return fmt.Errorf("interrupted: %d of %s left, parked as before", len(records)-i, text.Some(len(records), "message"))
 			}
+			said, err := a.one(ctx, &records[i])
 			if err != nil {
 				failed++
 				said = text.Printable(err.Error())
@@ -202,7 +204,7 @@ func (a *again) one(ctx context.Context, rec *deliver.Record) (string, error) {
 		note = "; past the retention: " + text.Printable(strings.Join(expired, ", "))
 	}
 	if m == nil {
-		if err := a.parked.Remove(ctx, rec); err != nil {
+		if err := a.parked.Remove(context.WithoutCancel(ctx), rec); err != nil {
 			return "", err
 		}
 		return "removed, the route takes nothing that is left of it" + note, nil
@@ -210,7 +212,7 @@ func (a *again) one(ctx context.Context, rec *deliver.Record) (string, error) {
 	if err := a.send(ctx, route, m); err != nil {
 		return "", err
 	}
-	if err := a.parked.Remove(ctx, rec); err != nil {
+	if err := a.parked.Remove(context.WithoutCancel(ctx), rec); err != nil {
 		return "", fmt.Errorf("sent, but: %w", err)
 	}
 	return "sent" + note, nil
@@ -223,7 +225,7 @@ func (a *again) send(ctx context.Context, route *digest.Route, m *digest.Message
 	for {
 		err := a.set.Targets[route.Target].Send(once, m)
 		var later *digest.LaterError
-		if !errors.As(err, &later) {
+		if !errors.As(err, &later) || later.Blocked {
 			return err
 		}
 		select {

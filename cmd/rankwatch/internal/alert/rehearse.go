@@ -93,6 +93,10 @@ func (h *rehearsal) one(ctx context.Context, r *history.Reader, msg jetstream.Ms
 		return fmt.Errorf("alert: read the stream: %w", err)
 	}
 	it, err := deliver.Item(ctx, r, &history.Message{Subject: msg.Subject(), Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Data: msg.Data()}, nil)
+	var bad *deliver.BadMessageError
+	if errors.Is(err, deliver.ErrExpired) || errors.As(err, &bad) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

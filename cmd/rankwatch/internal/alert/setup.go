@@ -9,14 +9,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/config"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/words"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
 )
 
-// route is nil if there is none of that name.
+// route is nil if there is none of that name. The name that the configuration
+// gives a route is that of the first of its targets.
 func (s *setup) route(name string) *digest.Route {
 	i := slices.IndexFunc(s.Routes, func(r digest.Route) bool { return r.Name == name })
+	if i < 0 {
+		i = slices.IndexFunc(s.Routes, func(r digest.Route) bool { return r.Name == config.RouteName(name, r.Target) })
+	}
 	if i < 0 {
 		return nil
 	}
@@ -24,11 +29,7 @@ func (s *setup) route(name string) *digest.Route {
 }
 
 func (s *setup) routes() []string {
-	var names []string
-	for i := range s.Routes {
-		names = append(names, s.Routes[i].Name)
-	}
-	return names
+	return names(s.Routes)
 }
 
 func (s *setup) targets() []string { return slices.Sorted(maps.Keys(s.Targets)) }
@@ -52,7 +53,7 @@ func try(ctx context.Context, set *setup, target string, out io.Writer) error {
 		err := set.Targets[name].Send(once, sample(name))
 		cancel()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to end
+			return fmt.Errorf("interrupted at target %s", name)
 		}
 		said := "ok"
 		if err != nil {
@@ -71,7 +72,8 @@ func try(ctx context.Context, set *setup, target string, out io.Writer) error {
 
 // sample is a made-up message for a route or a target.
 func sample(route string) *digest.Message {
-	m := words.Sample(time.Now())
-	m.Route = route
+	now := time.Now()
+	m := words.Sample(now)
+	m.ID, m.Route = fmt.Sprintf("sample/%d", now.UnixMilli()), route // receivers drop what they have seen
 	return m
 }

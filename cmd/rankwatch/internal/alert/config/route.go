@@ -135,8 +135,12 @@ func (p *parser) template(o strictyaml.Object) string {
 		return ""
 	}
 	data, err := p.lookup.File(file)
+	if err != nil && strings.Contains(file, "{{") {
+		v.Add("this is a template; write it to a file, and the file's path here")
+		return ""
+	}
 	if err != nil {
-		v.Add("the template cannot be read: %s", unreadable(err))
+		v.Add("the file of the template cannot be read: %s", unreadable(err))
 		return ""
 	}
 	source := string(data)

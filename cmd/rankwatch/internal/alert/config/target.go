@@ -1,12 +1,15 @@
 package config
 
 import (
-	"encoding/base64"
 	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/outgoing"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/webhook"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/watcher/strictyaml"
 )
@@ -192,28 +195,31 @@ func (p *parser) webhook(o strictyaml.Object) Destination {
 
 // signingSecret checks the form that Standard Webhooks gives a secret.
 func signingSecret(s string) string {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "whsec_"))
-	if err != nil || len(key) < 24 || len(key) > 64 {
-		return "this is not a signing secret, which is whsec_ and 24 to 64 bytes in base64; make one by `openssl rand -base64 32`"
+	if err := webhook.CheckSecret(s); err != nil {
+		return err.Error() + "; make one by `openssl rand -base64 32`"
 	}
 	return ""
 }
 
-// headerName is a token of HTTP.
-var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-
 func (p *parser) headers(o strictyaml.Object) map[string]settings.Secret {
-	headers := map[string]settings.Secret{}
+	headers, seen := map[string]settings.Secret{}, map[string]bool{}
 	for _, name := range o.Keys() {
 		lower := strings.ToLower(name)
-		switch {
-		case !headerName.MatchString(name):
+		if !httpguts.ValidHeaderFieldName(name) {
 			o.AddKey(name, "this is not the name of a header")
-		case lower == "host", lower == "connection", strings.HasPrefix(lower, "content-"), lower == "transfer-encoding", strings.HasPrefix(lower, "webhook-"):
-			o.AddKey(name, "this header is set by rankwatch; remove it")
-		default:
-			headers[name] = p.secret(o, name, nil)
+		} else if err := webhook.CheckHeader(name, ""); err != nil {
+			o.AddKey(name, "%v; remove it", err)
+		} else if seen[lower] {
+			o.AddKey(name, "the header is there twice; remove one")
+		} else {
+			headers[name] = p.secret(o, name, func(value string) string {
+				if err := webhook.CheckHeader(name, value); err != nil {
+					return err.Error()
+				}
+				return ""
+			})
 		}
+		seen[lower] = true
 	}
 	return headers
 }
@@ -274,13 +280,8 @@ func checkURL(s string, private bool) string {
 		return "http:// would send it in the clear; use https://, or set allow_private for a host of your own network"
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	if ip, err := netip.ParseAddr(host); err == nil && !public(ip) || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if ip, err := netip.ParseAddr(host); err == nil && outgoing.Check(ip) != nil || host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return "the address is a private one; set allow_private if it is meant"
 	}
 	return ""
-}
-
-func public(ip netip.Addr) bool {
-	ip = ip.Unmap()
-	return ip.IsGlobalUnicast() && !ip.IsPrivate()
 }

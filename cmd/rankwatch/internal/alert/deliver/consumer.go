@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -138,17 +139,40 @@ func (r *route) begin(ctx context.Context, c *jetstream.ConsumerConfig) error {
 	if err := r.recall(ctx); err != nil {
 		return err
 	}
-	switch from := r.d.cfg.From; {
-	case r.known.Mark > 0:
-		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.known.Mark+1
-	case from.All:
-		c.DeliverPolicy = jetstream.DeliverAllPolicy
-	case !from.At.IsZero():
+	from := r.d.cfg.From
+	if r.known.revision == 0 && !from.At.IsZero() {
 		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &from.At
-	default:
-		c.DeliverPolicy = jetstream.DeliverNewPolicy
+		return nil
 	}
+	if r.known.revision == 0 {
+		if err := r.start(ctx, from.All); err != nil {
+			return err
+		}
+	}
+	c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.known.Mark+1
 	return nil
+}
+
+// start writes down where a route begins that is new, before its first message:
+// should its consumer be removed, the next one begins there too.
+func (r *route) start(ctx context.Context, all bool) error {
+	first := r.known
+	first.At, first.Writer = time.Now().UTC(), r.writer
+	if !all {
+		s, err := r.d.js.Stream(ctx, r.d.cfg.stream())
+		if err != nil {
+			return fmt.Errorf("route %s: %w", r.Name, err)
+		}
+		first.Mark = s.CachedInfo().State.LastSeq
+	}
+	value, err := json.Marshal(first)
+	if err != nil {
+		return fmt.Errorf("route %s: marks: %w", r.Name, err)
+	}
+	if _, err := r.d.marks.Create(ctx, r.key(), value); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("route %s: marks: %w", r.Name, err)
+	}
+	return r.recall(ctx) // another process may have been first
 }
 
 // ours refuses a consumer that serves something else.

@@ -128,9 +128,10 @@ func newBackoff() *backoff.ExponentialBackOff {
 
 // Run delivers until ctx ends, and returns nil then: a message that is being
 // sent may still be taken for some seconds, another one goes back to the stream.
-// A server that goes away is waited for.
+// A server that goes away is waited for. What only a person can mend ends all
+// routes: a process that ends is noticed.
 func (d *Deliveries) Run(ctx context.Context) error {
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx)
 	for _, r := range d.routes {
 		g.Go(func() error { return r.run(ctx) })
 	}

@@ -169,7 +169,7 @@ func TestARefusedMessageIsParkedOnceAndTheRouteGoesOn(t *testing.T) {
 	}
 	// A crash between the record and the mark parks it again.
 	again := r
-	if stored := must(p.parked.put(t.Context(), &again)); stored || again.ID != r.ID {
+	if stored := must(p.parked.put(t.Context(), p.cfg.Reader.Stream().Created, &again)); stored || again.ID != r.ID {
 		t.Errorf("parked twice, as %s and %s", r.ID, again.ID)
 	}
 	if n := len(must(p.parked.List(t.Context()))); n != 1 {
@@ -448,4 +448,29 @@ func TestABacklogIsDeliveredAsIfItCameOneByOne(t *testing.T) {
 	if to.took[len(to.took)-1] != "gb/1" {
 		t.Errorf("out of order: %q", to.took)
 	}
+}
+
+// A route's first message is not taken yet when somebody removes its consumer:
+// what came since the route began is not skipped.
+func TestAConsumerRemovedEarlyLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.reading("us", 1, "entered:u1")
+	to := newTarget()
+	to.before = func(int, *digest.Message) error { return errDown }
+	c := b.config(b.connect(), to, digest.Route{Name: "all"})
+	c.From = Start{}
+	p := b.run(c)
+	b.reading("us", 2, "entered:u2")
+	p.log.wait(t, "stands still")
+	p.stop(t)
+	if err := b.js.DeleteConsumer(t.Context(), "RANKWATCH", "alert-test-all"); err != nil {
+		t.Fatal(err)
+	}
+	b.reading("us", 3, "entered:u3")
+	again := newTarget()
+	c = b.config(b.connect(), again, digest.Route{Name: "all"})
+	c.From = Start{}
+	b.run(c)
+	equal(t, "took", again.wait(t, 2), []string{"us/2", "us/3"})
 }

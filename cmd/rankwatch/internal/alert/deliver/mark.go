@@ -19,8 +19,8 @@ import (
 // delivered.
 func Bucket(stream string) string { return stream + "_ALERTS" }
 
-// maxMemory is how many bytes one route's cooldowns may take: a message of NATS
-// has 1 MiB at most. The oldest are forgotten first, so that a creator may be
+// maxMemory is how many bytes one route's cooldowns may take, or three quarters
+// of a message if the server takes smaller ones than NATS does by default. The oldest are forgotten first, so that a creator may be
 // told of again too early, but never too late.
 const maxMemory = 768 << 10
 
@@ -98,7 +98,7 @@ func (r *route) settle(ctx context.Context, mark uint64, message string, spent [
 	if err != nil {
 		return fmt.Errorf("route %s: marks: %w", r.Name, err)
 	}
-	b := r.d.retry()
+	b, told := r.d.retry(), false
 	for {
 		wait, cancel := context.WithTimeout(ctx, requestLimit)
 		if r.known.revision == 0 {
@@ -121,7 +121,14 @@ func (r *route) settle(ctx context.Context, mark uint64, message string, spent [
 				return errTaken
 			}
 		}
-		r.log.Debug("mark not written, trying again", "err", err)
+		if !told && r.d.cfg.Conn.IsConnected() {
+			told = true
+			r.log.Warn("what was delivered cannot be written down, trying again", "bucket", r.d.marks.Bucket(), "err", err)
+			// Somebody may have deleted the bucket.
+			if _, err := openMarks(ctx, r.d.js, r.d.cfg.stream(), r.d.cfg.Replicas); err != nil {
+				r.log.Debug("no bucket", "err", err)
+			}
+		}
 		if err := pause(ctx, b.NextBackOff()); err != nil {
 			return err
 		}
@@ -147,12 +154,13 @@ func (r *route) cooled(now time.Time, keys []string) digest.Cooldown {
 	for k := range out {
 		size += len(k) + perKey
 	}
-	if size <= maxMemory {
+	limit := min(maxMemory, int(r.d.cfg.Conn.MaxPayload()/4*3))
+	if size <= limit {
 		return out
 	}
 	oldest := slices.SortedFunc(maps.Keys(out), func(a, b string) int { return cmp.Or(out[a].Compare(out[b]), cmp.Compare(a, b)) })
 	for _, k := range oldest {
-		if size <= maxMemory {
+		if size <= limit {
 			break
 		}
 		delete(out, k)

@@ -70,7 +70,6 @@ type Parked struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream // nil if there is none
 	subject string
-	created time.Time // of the stream with the readings
 }
 
 // OpenParked opens the stream of parked records and creates it if need be.
@@ -104,7 +103,7 @@ func FindParked(ctx context.Context, nc *nats.Conn, r *history.Reader) (*Parked,
 	}
 	wait, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	p := &Parked{js: js, subject: ParkedSubject(r.Prefix()), created: r.Stream().Created}
+	p := &Parked{js: js, subject: ParkedSubject(r.Prefix())}
 	p.stream, err = js.Stream(wait, ParkedStream(r.Stream().Config.Name))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return p, nil
@@ -115,9 +114,9 @@ func FindParked(ctx context.Context, nc *nats.Conn, r *history.Reader) (*Parked,
 	return p, nil
 }
 
-// put stores a record and names it; false means that it was stored before.
-func (p *Parked) put(ctx context.Context, rec *Record) (stored bool, err error) {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s", p.created.UTC().Format(time.RFC3339Nano), rec.Configuration, rec.Route, rec.Message))
+// put stores a record of a stream that was created at a time, and names it; false means that it was stored before.
+func (p *Parked) put(ctx context.Context, stream time.Time, rec *Record) (stored bool, err error) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s", stream.UTC().Format(time.RFC3339Nano), rec.Configuration, rec.Route, rec.Message))
 	rec.ID = hex.EncodeToString(sum[:5])
 	data, err := json.Marshal(rec)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -61,6 +62,9 @@ func (r *route) run(ctx context.Context) error {
 		var bad *SetupError
 		if errors.As(err, &bad) {
 			return err
+		}
+		if r.d.cfg.Conn.IsClosed() {
+			return fmt.Errorf("route %s: the connection is closed: %w", r.Name, err)
 		}
 		// A lost connection is told once for all routes.
 		if !told && r.d.cfg.Conn.IsConnected() && !errors.Is(err, jetstream.ErrNoHeartbeat) {
@@ -296,7 +300,7 @@ func (r *route) patiently(ctx context.Context, do func() error) error {
 		err := do()
 		var bad *BadMessageError
 		var setup *SetupError
-		if err == nil || ctx.Err() != nil || errors.As(err, &bad) || errors.As(err, &setup) {
+		if err == nil || ctx.Err() != nil || errors.As(err, &bad) || errors.As(err, &setup) || r.d.cfg.Conn.IsClosed() {
 			return err
 		}
 		if !told && r.d.cfg.Conn.IsConnected() {

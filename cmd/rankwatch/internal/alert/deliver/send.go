@@ -35,14 +35,16 @@ func (r *route) deliver(ctx context.Context, w *window) (settled bool, err error
 	if m == nil && w.upTo == first {
 		return false, nil
 	}
-	// What the target took must be written down even when ctx ends.
-	last, cancel := linger(ctx)
-	defer cancel()
 	if m == nil {
+		last, cancel := linger(ctx)
+		defer cancel()
 		return true, r.settle(last, w.upTo, "", nil)
 	}
 	rec := Record{Configuration: r.d.cfg.Name, Route: r.Name, Target: r.Target, Message: m.ID, Items: named(m), FirstTry: time.Now().UTC()}
 	err = r.send(ctx, m, &rec)
+	// What the target took must be written down even when ctx has ended.
+	last, cancel := linger(ctx)
+	defer cancel()
 	var refused *digest.RefusedError
 	var late *tooLongError
 	switch {
@@ -113,6 +115,8 @@ func (r *route) send(ctx context.Context, m *digest.Message, rec *Record) error 
 			since = rec.LastTry
 		} else if r.d.cfg.RetryFor > 0 && time.Since(since) >= r.d.cfg.RetryFor {
 			return &tooLongError{err}
+		} else if r.d.cfg.RetryFor > 0 && later == nil {
+			wait = min(wait, max(time.Until(since.Add(r.d.cfg.RetryFor)), 0))
 		}
 		if (attempt >= loud || blocked) && !r.standing {
 			r.standing = true
@@ -155,7 +159,7 @@ func (r *route) park(ctx context.Context, rec *Record, cause error) error {
 	rec.Detail = detail(cause)
 	var stored bool
 	err := r.patiently(ctx, func() (err error) {
-		stored, err = r.d.parked.put(ctx, rec)
+		stored, err = r.d.parked.put(ctx, r.stream, rec)
 		return err
 	})
 	if err != nil {

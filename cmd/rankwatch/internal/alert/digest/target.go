@@ -37,7 +37,12 @@ type LaterError struct {
 }
 
 // Error tells how long and the cause.
-func (e *LaterError) Error() string { return fmt.Sprintf("try again in %s: %v", e.After, e.Err) }
+func (e *LaterError) Error() string {
+	if e.Blocked {
+		return fmt.Sprintf("somebody has to mend this: %v", e.Err)
+	}
+	return fmt.Sprintf("try again in %s: %v", e.After.Round(time.Second), e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *LaterError) Unwrap() error { return e.Err }

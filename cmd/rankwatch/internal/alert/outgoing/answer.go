@@ -1,9 +1,9 @@
 package outgoing
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,7 +32,8 @@ const maxWait = 24 * time.Hour
 // Answer judges an answer that came at the time now: nil for 2xx; a
 // digest.LaterError where the target says how long to wait; a
 // digest.RefusedError with the reason `gone` or `http_` and the code where the
-// same request would get the same answer; else a plain StatusError.
+// message is at fault, or nobody will ever take one; else a plain StatusError, also
+// for what says nothing about the message, such as a key that is not valid.
 func Answer(res *http.Response, now time.Time) error {
 	code := res.StatusCode
 	if code >= 200 && code < 300 {
@@ -50,7 +51,10 @@ func Answer(res *http.Response, now time.Time) error {
 		}
 	case code == http.StatusGone:
 		return &digest.RefusedError{Reason: "gone", Err: err}
-	case code == http.StatusRequestTimeout || code == http.StatusTooEarly:
+	case slices.Contains([]int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooEarly,
+		http.StatusTooManyRequests,
+	}, code):
 	case code >= 400 && code < 500:
 		return &digest.RefusedError{Reason: "http_" + strconv.Itoa(code), Err: err}
 	}
@@ -71,15 +75,4 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 		return min(max(at.Sub(now), 0), maxWait), true
 	}
 	return 0, false
-}
-
-// Failure judges an error of a request to a host: a digest.RefusedError with
-// the reason `private_address` for an address that the configuration does not
-// allow, else the error without the URL.
-func Failure(err error) error {
-	err = Strip(err)
-	if errors.Is(err, ErrAddress) {
-		return &digest.RefusedError{Reason: "private_address", Err: err}
-	}
-	return err
 }

@@ -151,5 +151,5 @@ func (s *Sender) mailFailure(ctx context.Context, err error) error {
 	case code > 0:
 		return answer
 	}
-	return outgoing.Failure(outgoing.Hide(s.url, err))
+	return outgoing.Strip(outgoing.Hide(s.url, err))
 }

@@ -36,7 +36,7 @@ func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	res, err := w.base.RoundTrip(req)
 	if err != nil {
-		return nil, w.fail(outgoing.Failure(outgoing.Hide(req.URL, err)))
+		return nil, w.fail(outgoing.Strip(outgoing.Hide(req.URL, err)))
 	}
 	w.last.Store(int64(res.StatusCode))
 	if res.StatusCode >= 300 && res.StatusCode < 400 {

@@ -32,6 +32,8 @@ const (
 	mendTime = 5 * time.Minute
 	// calmTime is how long to wait when Slack asks for patience and gives no time.
 	calmTime = 30 * time.Second
+	// maxWait is the longest wait that Slack is granted at once.
+	maxWait = 24 * time.Hour
 )
 
 // A fault is what an error word of Slack's means for the message.
@@ -106,7 +108,7 @@ func (s *Sender) sorted(err error) error {
 		return s.scrubbed(refusal(word.Err, 0, word.ResponseMetadata.Messages))
 	}
 	if limited := (*slack.RateLimitedError)(nil); errors.As(err, &limited) {
-		return &digest.LaterError{After: max(limited.RetryAfter, time.Second), Err: err}
+		return &digest.LaterError{After: min(max(limited.RetryAfter, time.Second), maxWait), Err: err}
 	}
 	if status := (slack.StatusCodeError{}); errors.As(err, &status) {
 		if status.Code == http.StatusTooManyRequests {
@@ -146,6 +148,9 @@ func (s *Sender) scrubbed(err error) error {
 	hidden := errors.New("slack: an answer that repeats the secret")
 	if refused := (*digest.RefusedError)(nil); errors.As(err, &refused) {
 		return &digest.RefusedError{Reason: s.hide(refused.Reason), Err: hidden}
+	}
+	if later := (*digest.LaterError)(nil); errors.As(err, &later) {
+		return &digest.LaterError{After: later.After, Blocked: later.Blocked, Err: hidden}
 	}
 	return hidden
 }

@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/outgoing"
 )
 
 // Config is a target: either Webhook, or Token and Channel.
@@ -62,7 +62,8 @@ type Sender struct {
 	pace    *rate.Limiter
 
 	mu    sync.Mutex
-	until time.Time // before which Slack wants nothing
+	held  *digest.LaterError // why Slack wants nothing
+	until time.Time          // before then
 }
 
 // New makes a sender. It calls nothing. Its errors tell every mistake and no
@@ -131,8 +132,8 @@ func (s *Sender) Send(ctx context.Context, m *digest.Message) error {
 	if err := s.pace.Wait(ctx); err != nil {
 		return fmt.Errorf("slack: %w", err)
 	}
-	if wait := s.wait(); wait > 0 {
-		return &digest.LaterError{After: wait, Err: errors.New("slack: asked to wait")}
+	if held := s.wait(); held != nil {
+		return held
 	}
 	p := Render(m)
 	var err error
@@ -142,24 +143,28 @@ func (s *Sender) Send(ctx context.Context, m *digest.Message) error {
 		err = s.post(ctx, m, p)
 	}
 	if later := (*digest.LaterError)(nil); errors.As(err, &later) {
-		s.hold(later.After)
+		s.hold(later)
 	}
 	return err
 }
 
-// wait is how long Slack still wants nothing. What it says to one route holds
-// for the others that send to the same channel.
-func (s *Sender) wait() time.Duration {
+// wait is why and how long Slack still wants nothing, nil if it does. What it
+// says to one route holds for the others that send to the same channel.
+func (s *Sender) wait() *digest.LaterError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Until(s.until)
+	left := time.Until(s.until)
+	if left <= 0 {
+		return nil
+	}
+	return &digest.LaterError{After: left, Blocked: s.held.Blocked, Err: s.held.Err}
 }
 
-func (s *Sender) hold(d time.Duration) {
+func (s *Sender) hold(why *digest.LaterError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := time.Now().Add(d); t.After(s.until) {
-		s.until = t
+	if t := time.Now().Add(why.After); t.After(s.until) {
+		s.until, s.held = t, why
 	}
 }
 
@@ -197,7 +202,8 @@ func (s *Sender) hookAnswer(resp *http.Response, word string) error {
 	case resp.StatusCode == http.StatusOK && word == "ok":
 		return nil
 	case resp.StatusCode == http.StatusTooManyRequests:
-		return refusal("ratelimited", retryAfter(resp.Header), nil)
+		after, _ := outgoing.RetryAfter(resp.Header, time.Now())
+		return refusal("ratelimited", after, nil)
 	case resp.StatusCode == http.StatusOK:
 		return errors.New("slack: an answer other than ok")
 	case resp.StatusCode == http.StatusRequestEntityTooLarge:
@@ -210,18 +216,6 @@ func (s *Sender) hookAnswer(resp *http.Response, word string) error {
 
 var wordPattern = regexp.MustCompile(`^[a-z][a-z_]{1,63}$`)
 
-// retryAfter reads the header, in seconds or as a date; 0 if there is none.
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if n, err := strconv.Atoi(v); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return time.Until(t)
-	}
-	return 0
-}
-
 // post posts with the bot token, as a reply if the thread has begun.
 func (s *Sender) post(ctx context.Context, m *digest.Message, p Payload) error {
 	key := ""
@@ -232,9 +226,10 @@ func (s *Sender) post(ctx context.Context, m *digest.Message, p Payload) error {
 	if key != "" {
 		ts, ok, err := s.cfg.Threads.Get(ctx, key)
 		if err != nil {
-			return fmt.Errorf("slack: thread %s: %w", key, err)
-		}
-		if ok {
+			// News matter more than where they stand.
+			s.cfg.Log.Warn("thread not looked up, sent without one", "key", key, "err", err)
+			key = ""
+		} else if ok {
 			parent = ts
 		}
 	}

@@ -224,6 +224,27 @@ func TestPatienceHoldsForAllRoutes(t *testing.T) {
 	})
 }
 
+// What blocks one route blocks the others of the target for the same reason, so
+// that none of them parks anything.
+func TestABlockedTargetIsBlockedForAllRoutes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := slacktest.NewHandler(slacktest.Config{})
+		s := botTo(t, fake, nil)
+		fake.Fail(slacktest.Fault{Word: "token_revoked"})
+		for range 2 {
+			err := s.Send(t.Context(), words.Sample(now))
+			var later *digest.LaterError
+			if !errors.As(err, &later) || !later.Blocked || !strings.Contains(err.Error(), "token_revoked") {
+				t.Errorf("got %v", err)
+			}
+		}
+		if fake.Calls() != 1 {
+			t.Errorf("%d calls", fake.Calls())
+		}
+	})
+}
+
 func TestSecretsAreInNoError(t *testing.T) {
 	t.Parallel()
 	hook, token := host+"/services/T00000000/B00000000/"+slacktest.Secret, slacktest.Token

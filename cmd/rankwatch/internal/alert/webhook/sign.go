@@ -20,7 +20,8 @@ const (
 
 const secretPrefix = "whsec_"
 
-// CheckSecret reads a signing secret: `whsec_` and 24 to 64 bytes in base64.
+// CheckSecret reads a signing secret: 24 to 64 bytes in base64, with or without
+// `whsec_` before them.
 // The errors hold nothing of it.
 func CheckSecret(secret string) error {
 	_, err := key(secret)
@@ -28,13 +29,9 @@ func CheckSecret(secret string) error {
 }
 
 func key(secret string) ([]byte, error) {
-	coded, ok := strings.CutPrefix(secret, secretPrefix)
-	if !ok {
-		return nil, errors.New("a signing secret begins with whsec_")
-	}
-	raw, err := base64.StdEncoding.DecodeString(coded)
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
 	if err != nil {
-		return nil, errors.New("a signing secret is base64 after whsec_") // the cause would quote it
+		return nil, errors.New("a signing secret is base64, with or without whsec_ before it") // the cause would quote it
 	}
 	if len(raw) < minSecret || len(raw) > maxSecret {
 		return nil, fmt.Errorf("a signing secret has %d to %d bytes, not %d", minSecret, maxSecret, len(raw))

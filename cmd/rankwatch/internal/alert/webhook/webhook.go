@@ -135,7 +135,7 @@ func (s *Sender) Send(ctx context.Context, m *digest.Message) error {
 	}
 	res, err := s.config.Client.Do(req)
 	if err != nil {
-		return fmt.Errorf("webhook: send %s: %w", m.ID, outgoing.Failure(err))
+		return fmt.Errorf("webhook: send %s: %w", m.ID, outgoing.Strip(err))
 	}
 	// What it says beside the code is not read: the receiver has taken the message
 	// or it has not.

@@ -92,6 +92,9 @@ func (d Dialect) notice(n *digest.Notice) Entry {
 	if d == Mrkdwn {
 		sign = p.emoji
 	}
+	if n.Status == event.StatusRecovered && n.Reason == watcher.ReasonLoss {
+		p.short = "the wait for confirmation is over" // whichever way it was decided
+	}
 	line := sign + " " + d.bold(d.about(&n.Condition)) + ": " + p.short
 	if why := because(n.Status, n.Reason); why != "" {
 		if n.Status == event.StatusRecovered {
@@ -101,7 +104,7 @@ func (d Dialect) notice(n *digest.Notice) Entry {
 		}
 	}
 	var parts []string
-	if n.Detail != "" {
+	if n.Detail != "" && n.Status != event.StatusRecovered { // it says again since when
 		parts = append(parts, isolated(n.Detail))
 	}
 	parts = append(parts, "since "+moment(n.Since, n.At))
