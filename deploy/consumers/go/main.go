@@ -30,6 +30,10 @@ var (
 
 func main() {
 	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: consumer [-url URL] [-stream NAME] [-prefix PREFIX] [-durable NAME] WATCHLIST")
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, flag.Arg(0)); err != nil {
@@ -41,7 +45,7 @@ func main() {
 func run(ctx context.Context, watchlist string) error {
 	nc, err := nats.Connect(*url, nats.MaxReconnects(-1))
 	if err != nil {
-		return err
+		return fmt.Errorf("connect to %s: %w", *url, err)
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)

@@ -8,6 +8,10 @@ const url = process.env.NATS_URL ?? "nats://127.0.0.1:4222";
 const stream = process.env.RANKWATCH_STREAM ?? "RANKWATCH";
 const prefix = process.env.RANKWATCH_SUBJECT_PREFIX ?? "rankwatch";
 const watchlist = process.argv[2];
+if (process.argv.length !== 3) {
+  console.error("usage: node consumer.js WATCHLIST, with NATS_URL for another server than nats://127.0.0.1:4222");
+  process.exit(2);
+}
 const durable = `example-javascript-${watchlist}`;
 
 const members = new Map(); // uid → {rank, index}

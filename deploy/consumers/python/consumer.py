@@ -138,6 +138,8 @@ async def main(watchlist):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: consumer.py WATCHLIST, with NATS_URL for another server than nats://127.0.0.1:4222")
     try:
         asyncio.run(main(sys.argv[1]))
     except KeyboardInterrupt:
