@@ -182,3 +182,24 @@ func TestAStreamMadeAnewIsDeliveredFromItsBeginning(t *testing.T) {
 	equal(t, "took", to.wait(t, had+1)[had:], []string{"new/1"})
 	p.stop(t)
 }
+
+// A bucket that somebody deletes is made anew: the route goes on. What was under
+// way may be repeated.
+func TestADeletedBucketIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	to := newTarget()
+	p := b.run(b.config(b.connect(), to, digest.Route{Name: "all"}))
+	b.reading("us", 1, "entered:u1")
+	to.wait(t, 1)
+	b.settled("all")
+	if err := b.js.DeleteKeyValue(t.Context(), Bucket("RANKWATCH")); err != nil {
+		t.Fatal(err)
+	}
+	b.reading("us", 2, "entered:u2")
+	b.reading("us", 3, "entered:u3")
+	b.settled("all")
+	equal(t, "took", slices.Compact(to.wait(t, 3)), []string{"us/1", "us/2", "us/3"})
+	p.log.wait(t, "cannot be written down")
+	p.stop(t)
+}

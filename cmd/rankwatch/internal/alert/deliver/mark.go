@@ -115,8 +115,11 @@ func (r *route) settle(ctx context.Context, mark uint64, message string, spent [
 		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || errors.Is(err, jetstream.ErrKeyExists) {
 			// An earlier attempt of this very write may have arrived.
 			if err = r.recall(ctx); err == nil {
-				if r.known.Writer == next.Writer && r.known.Mark == next.Mark {
+				switch {
+				case r.known.Writer == next.Writer && r.known.Mark == next.Mark:
 					return nil
+				case r.known.revision == 0:
+					continue // somebody deleted it
 				}
 				return errTaken
 			}
@@ -124,11 +127,8 @@ func (r *route) settle(ctx context.Context, mark uint64, message string, spent [
 		if !told && r.d.cfg.Conn.IsConnected() {
 			told = true
 			r.log.Warn("what was delivered cannot be written down, trying again", "bucket", r.d.marks.Bucket(), "err", err)
-			// Somebody may have deleted the bucket.
-			if _, err := openMarks(ctx, r.d.js, r.d.cfg.stream(), r.d.cfg.Replicas); err != nil {
-				r.log.Debug("no bucket", "err", err)
-			}
 		}
+		r.reopen(ctx)
 		if err := pause(ctx, b.NextBackOff()); err != nil {
 			return err
 		}

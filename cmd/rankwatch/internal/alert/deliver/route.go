@@ -227,6 +227,18 @@ type window struct {
 	upTo  uint64
 }
 
+// at is when its newest item came about. Cooldowns are judged by it and not by
+// the clock, so that what is tried again, also by another process, is the same.
+func (w *window) at() time.Time {
+	at := w.items[0].At()
+	for _, it := range w.items {
+		if it.At().After(at) {
+			at = it.At()
+		}
+	}
+	return at
+}
+
 // errEnough ends a window.
 var errEnough = errors.New("enough")
 
@@ -307,9 +319,17 @@ func (r *route) patiently(ctx context.Context, do func() error) error {
 			told = true
 			r.log.Warn("the stream cannot be read, trying again", "err", err)
 		}
+		r.reopen(ctx)
 		if err := pause(ctx, b.NextBackOff()); err != nil {
 			return err
 		}
+	}
+}
+
+// reopen makes the bucket of the marks anew if somebody deleted it.
+func (r *route) reopen(ctx context.Context) {
+	if _, err := openMarks(ctx, r.d.js, r.d.cfg.stream(), r.d.cfg.Replicas); err != nil {
+		r.log.Debug("no bucket", "err", err)
 	}
 }
 

@@ -31,7 +31,7 @@ func (r *route) deliver(ctx context.Context, w *window) (settled bool, err error
 			return false, unlessSettled(err)
 		}
 	}
-	m, spent := r.Make(w.items, r.known.Cooldowns, time.Now())
+	m, spent := r.Make(w.items, r.known.Cooldowns, w.at())
 	if m == nil && w.upTo == first {
 		return false, nil
 	}
@@ -109,7 +109,8 @@ func (r *route) send(ctx context.Context, m *digest.Message, rec *Record) error 
 		}
 		wait, blocked := b.NextBackOff(), false
 		if errors.As(err, &later) {
-			wait, blocked = max(later.After, 0), later.Blocked
+			// Whoever asks for no pause at all gets one that grows all the same.
+			wait, blocked = max(later.After, min(wait, time.Second)), later.Blocked
 		}
 		if blocked {
 			since = rec.LastTry

@@ -317,3 +317,14 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatRepeatsASecretIsConcealed(t *testing.T) {
+	t.Parallel()
+	cause := fmt.Errorf("failed to parse %q: %w", secret, io.ErrUnexpectedEOF)
+	if err := outgoing.Conceal(cause, "other", secret); strings.Contains(err.Error(), secret) || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v", err)
+	}
+	if err := outgoing.Conceal(cause, "other", "x"); err.Error() != cause.Error() {
+		t.Errorf("got %v", err)
+	}
+}

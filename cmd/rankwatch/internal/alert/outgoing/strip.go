@@ -27,7 +27,7 @@ func (e *HostError) Unwrap() error { return e.Err }
 
 var (
 	errURL    = errors.New("the URL cannot be read")
-	errHidden = errors.New("the request failed; the reason repeats a part of the URL")
+	errHidden = errors.New("the request failed; the reason repeats a secret")
 )
 
 // Strip takes a URL's path, query and credentials out of an error of net/http
@@ -60,6 +60,20 @@ func Hide(u *url.URL, err error) error {
 		}
 	}
 	return &HostError{Host: u.Host, Err: err}
+}
+
+// Conceal hides the text of an error that repeats one of the values, which are
+// secret without being a part of a URL; errors.Is and As still see it.
+func Conceal(err error, values ...string) error {
+	if err == nil {
+		return nil
+	}
+	for _, v := range values {
+		if len(v) >= minSecret && strings.Contains(err.Error(), v) {
+			return hidden{err}
+		}
+	}
+	return err
 }
 
 // hidden is an error whose text is not to be read.

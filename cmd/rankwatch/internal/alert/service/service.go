@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
@@ -97,6 +98,15 @@ func (s *Sender) help(ctx context.Context, title, text string) error {
 	if err != nil {
 		return err
 	}
+	// A generic service's headers are in the query behind an @. The library takes
+	// them out of the URL that the helper sees.
+	var headers []string
+	for name, values := range s.url.Query() {
+		if strings.HasPrefix(name, "@") {
+			headers = append(headers, values...)
+		}
+	}
+	result.Error = outgoing.Conceal(errors.New(result.Error), headers...).Error()
 	return result.err()
 }
 

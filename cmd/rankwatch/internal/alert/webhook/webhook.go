@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -53,6 +54,7 @@ type Sender struct {
 	url     *url.URL
 	signer  signer
 	headers http.Header
+	secrets []string // the headers' values
 	config  Config
 }
 
@@ -70,7 +72,7 @@ func New(c Config) (*Sender, error) {
 	if c.Client == nil {
 		return nil, errors.New("webhook: no client")
 	}
-	return &Sender{url: u, signer: sign, headers: headers, config: c}, nil
+	return &Sender{url: u, signer: sign, headers: headers, secrets: slices.Collect(maps.Values(c.Headers)), config: c}, nil
 }
 
 // reserved says whether a configuration cannot set a header: ours, the
@@ -135,7 +137,7 @@ func (s *Sender) Send(ctx context.Context, m *digest.Message) error {
 	}
 	res, err := s.config.Client.Do(req)
 	if err != nil {
-		return fmt.Errorf("webhook: send %s: %w", m.ID, outgoing.Strip(err))
+		return fmt.Errorf("webhook: send %s: %w", m.ID, outgoing.Conceal(outgoing.Strip(err), s.secrets...))
 	}
 	// What it says beside the code is not read: the receiver has taken the message
 	// or it has not.

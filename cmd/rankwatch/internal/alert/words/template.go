@@ -15,7 +15,13 @@ import (
 // ErrTooLong means that a template wrote more than any target takes.
 var ErrTooLong = errors.New("words: the template writes more than 256 KiB")
 
-const maxBody = 256 << 10
+// ErrTooSlow means that a template did not come to its end.
+var ErrTooSlow = errors.New("words: the template runs for more than 10 seconds")
+
+const (
+	maxBody  = 256 << 10
+	patience = 10 * time.Second
+)
 
 // Check parses a template and tries it in both dialects on a message with every
 // kind of event and status, and with every field null that can be.
@@ -36,7 +42,15 @@ func execute(source string, m *digest.Message, d Dialect) (string, error) {
 		return "", fmt.Errorf("words: %w", err)
 	}
 	var b limited
-	if err := t.Execute(&b, d.clean(m)); err != nil {
+	done := make(chan error, 1)
+	// A template that goes on for ever cannot be ended: it goes on by itself.
+	go func() { done <- t.Execute(&b, d.clean(m)) }()
+	select {
+	case err = <-done:
+	case <-time.After(patience):
+		return "", ErrTooSlow
+	}
+	if err != nil {
 		return "", fmt.Errorf("words: %w", err)
 	}
 	return strings.Trim(b.String(), "\n"), nil
