@@ -20,7 +20,7 @@ func Dial(c ServerConfig, name string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, err := credentialOptions(c, []nats.Option{nats.Name(name), nats.Timeout(dialTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait)})
+	opts, err := credentialOptions(c, []nats.Option{nats.Name(name), nats.Timeout(dialTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.IgnoreAuthErrorAbort()})
 	if err != nil {
 		return nil, err
 	}

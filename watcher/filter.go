@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+	"github.com/rankwatch/rankwatch/watcher/strictyaml"
 )
 
 // Regions lists the region codes that the source knows.
@@ -25,9 +26,9 @@ func filterKeys() []string {
 func rangeKeys() []string { return []string{"min", "max"} }
 
 // filter reads what a watchlist says of its filter.
-func (o yamlObject) filter() fastmoss.Filter {
+func (o fields) filter() fastmoss.Filter {
 	var f fastmoss.Filter
-	o, ok := o.object("filter", filterKeys())
+	o, ok := o.sub("filter", filterKeys())
 	if !ok {
 		return f
 	}
@@ -45,7 +46,7 @@ func (o yamlObject) filter() fastmoss.Filter {
 		{"follower_age_type", 1, 3, &f.FollowerAgeType},
 		{"follower_gender_type", 0, 1, &f.FollowerGenderType},
 	} {
-		if v, ok := o.integer(n.key, n.lo, n.hi); ok {
+		if v, ok := o.Integer(n.key, n.lo, n.hi); ok {
 			*n.to = fastmoss.Some(v)
 		}
 	}
@@ -53,13 +54,13 @@ func (o yamlObject) filter() fastmoss.Filter {
 	return f
 }
 
-func (o yamlObject) region() string {
-	s, v, ok := o.text("region", "US")
+func (o fields) region() string {
+	s, v, ok := o.Text("region", "US")
 	if !ok || slices.Contains(Regions(), s) {
 		return s
 	}
-	o.d.add(v.at(), v.path, "%s is not a region that the source knows; use one of %s%s",
-		quoted(s), strings.Join(Regions(), " "), regionMeant(s))
+	v.Add("%s is not a region that the source knows; use one of %s%s",
+		strictyaml.Quoted(s), strings.Join(Regions(), " "), regionMeant(s))
 	return ""
 }
 
@@ -77,7 +78,7 @@ func regionMeant(s string) string {
 		if len(up) > 4 {
 			return ""
 		}
-		return didYouMean(up, Regions())
+		return strictyaml.DidYouMean(up, Regions())
 	}
 	for _, r := range Regions() {
 		if up == r || up[1:]+up[:1] == r {
@@ -87,28 +88,28 @@ func regionMeant(s string) string {
 	return ""
 }
 
-func (o yamlObject) followers() fastmoss.Range {
+func (o fields) followers() fastmoss.Range {
 	var r fastmoss.Range
 	const key = "follower_count_range"
-	v, ok := o.get(key)
+	v, ok := o.Get(key)
 	if !ok {
 		return r
 	}
-	o, ok = o.object(key, rangeKeys())
+	o, ok = o.sub(key, rangeKeys())
 	if !ok {
 		return r
 	}
-	if lo, ok := o.integer("min", 0, math.MaxInt64); ok {
+	if lo, ok := o.Integer("min", 0, math.MaxInt64); ok {
 		r.Min = fastmoss.Some(lo)
 	}
-	if hi, ok := o.integer("max", 0, math.MaxInt64); ok {
+	if hi, ok := o.Integer("max", 0, math.MaxInt64); ok {
 		r.Max = fastmoss.Some(hi)
 	}
 	switch {
-	case o.has("min") < 0 && o.has("max") < 0:
-		o.d.add(v.at(), v.path, "the range is empty; write {min: 500000, max: 1000000}, or one end of it, or remove the key")
+	case o.Has("min") < 0 && o.Has("max") < 0:
+		v.Add("the range is empty; write {min: 500000, max: 1000000}, or one end of it, or remove the key")
 	case r.Min.Valid && r.Max.Valid && r.Min.Value > r.Max.Value:
-		o.d.add(v.at(), v.path, "min %d is above max %d; swap them", r.Min.Value, r.Max.Value)
+		v.Add("min %d is above max %d; swap them", r.Min.Value, r.Max.Value)
 	}
 	return r
 }

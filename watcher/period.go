@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/watcher/strictyaml"
 )
 
 // The types of period that the source knows. Weeks are ISO weeks, Monday to
@@ -172,42 +173,42 @@ func Latest(
 func periodKeys() []string { return []string{"type", "value"} }
 
 // period reads what a watchlist says of its period.
-func (o yamlObject) period() PeriodSpec {
+func (o fields) period() PeriodSpec {
 	p := PeriodSpec{Type: PeriodMonth, Value: PeriodLatest}
-	v, ok := o.get("period")
+	v, ok := o.Get("period")
 	if !ok {
 		return p
 	}
-	if s, ok := scalarText(v.node); ok {
+	if s, ok := v.Text(); ok {
 		if s == "none" {
 			return PeriodSpec{None: true}
 		}
-		o.d.add(v.at(), v.path, "this is %s; write none, or a map as in {type: month, value: latest}", nodeWords(v.node))
+		v.Add("this is %s; write none, or a map as in {type: month, value: latest}", v.Words())
 		return p
 	}
-	o, ok = o.object("period", periodKeys())
+	o, ok = o.sub("period", periodKeys())
 	if !ok {
 		return p
 	}
-	typ, typOK := o.choice("type", PeriodDay, PeriodWeek, PeriodMonth)
+	typ, typOK := o.Choice("type", PeriodDay, PeriodWeek, PeriodMonth)
 	if typOK {
 		p.Type = typ
 	}
-	if at, from := o.has("type"), o.has("value"); at >= 0 && from > at && o.periodType(o.layers[from]) != typ {
+	if at, from := o.Has("type"), o.Has("value"); at >= 0 && from > at && periodType(o.Layer(from)) != typ {
 		// 2026-08 is a week as well as a month, so a value of the defaults means
 		// nothing under another type.
 		return p
 	}
-	s, v, ok := o.text("value", `"2026-03"`)
+	s, v, ok := o.Text("value", `"2026-03"`)
 	if !ok || s == PeriodLatest {
 		return p
 	}
-	if o.has("type") >= 0 && !typOK {
+	if o.Has("type") >= 0 && !typOK {
 		return p // the mistake in the type has been said
 	}
 	named := event.Period{Type: p.Type, Value: s}
 	if err := CheckPeriod(named); err != nil {
-		o.d.add(v.at(), v.path, "%s is not a %s that the calendar has; write %s, or latest", quoted(s), p.Type, form(p.Type))
+		v.Add("%s is not a %s that the calendar has; write %s, or latest", strictyaml.Quoted(s), p.Type, form(p.Type))
 		return p
 	}
 	p.Value = s
@@ -215,12 +216,12 @@ func (o yamlObject) period() PeriodSpec {
 }
 
 // periodType is the type that goes with a layer's value.
-func (o yamlObject) periodType(l *yamlLayer) string {
-	f, ok := l.fields["type"]
-	if !ok {
+func periodType(layer strictyaml.Object) string {
+	if layer.Has("type") < 0 {
 		return PeriodMonth
 	}
-	s, _ := scalarText(o.d.resolve(f.node, joinPath(l.path, "type")).node)
+	v, _ := layer.Get("type")
+	s, _ := v.Text()
 	return s
 }
 

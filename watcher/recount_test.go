@@ -95,7 +95,10 @@ func genList(t *rapid.T) Watchlist {
 
 // genPast draws some readings, with lists that come again, new periods, and
 // settings that change.
-func genPast(t *rapid.T, settle bool) *past {
+func genPast(t *rapid.T, settle bool) *past { return genPastEach(t, settle, func(*past) {}) }
+
+// genPastEach calls each after every reading.
+func genPastEach(t *rapid.T, settle bool, each func(*past)) *past {
 	p := &past{store: newMemory(), list: genList(t), at: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)}
 	sc := genScan(t, 20)
 	day := 1
@@ -114,6 +117,7 @@ func genPast(t *rapid.T, settle bool) *past {
 		again := *sc
 		again.Period = event.Period{Type: "day", Value: fmt.Sprintf("2026-04-%02d", day)}
 		p.read(t, &again)
+		each(p)
 	}
 	return p
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/rankwatch/rankwatch/watcher/strictyaml"
 )
 
 // Readings are put off by a jitter of at most a tenth of the interval and
@@ -96,7 +98,7 @@ func parseCron(s string) (*cron.SpecSchedule, error) {
 		// The parser takes an empty part for none at all.
 		for part := range strings.SplitSeq(f, ",") {
 			if part == "" {
-				return nil, fmt.Errorf("the field %s has an empty part", quoted(f))
+				return nil, fmt.Errorf("the field %s has an empty part", strictyaml.Quoted(f))
 			}
 		}
 	}

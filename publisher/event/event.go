@@ -1,8 +1,12 @@
 // Package event is the wire contract of rankwatch: what its messages hold, on
 // which subjects they travel, and how both are written and read.
 //
-// Downstream services import it to decode what they consume. It does no I/O
-// and depends on no message bus.
+// Downstream services import it to decode what they consume: Parse reads any
+// message, Members folds a watchlist's, Filter and Subject name what to ask the
+// bus for. Origin, Message, Batch, Chain, Role and Tracked are the worker's way
+// of writing; consumers need none of them, and they may change.
+//
+// It does no I/O and depends on no message bus.
 package event
 
 import (

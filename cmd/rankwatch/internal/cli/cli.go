@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/service"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/backup"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/board"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/check"
@@ -75,12 +77,14 @@ func newRoot(running *string) *cobra.Command {
 	}
 	for _, verb := range []*cobra.Command{
 		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(), replay.Command(), board.Command(), verify.Command(),
-		backup.Command(), backup.RestoreCommand(), version.Command(),
+		alert.Command(), service.Command(), backup.Command(), backup.RestoreCommand(), version.Command(),
 	} {
-		work := verb.RunE
-		verb.RunE = func(cmd *cobra.Command, args []string) error {
-			*running = cmd.Name()
-			return work(cmd, args)
+		for _, v := range append(verb.Commands(), verb) {
+			work := v.RunE
+			v.RunE = func(cmd *cobra.Command, args []string) error {
+				*running = strings.TrimPrefix(cmd.CommandPath(), "rankwatch ")
+				return work(cmd, args)
+			}
 		}
 		root.AddCommand(verb)
 	}

@@ -187,7 +187,7 @@ func next(c chan sent) (sent, error) {
 }
 
 // agree checks that the core subscriber saw exactly what is stored, in the same
-// order and to the byte.
+// order and to the byte, and that all of it is valid by the published schemas.
 func (o *observer) agree(t *testing.T) {
 	t.Helper()
 	timeout := time.After(patience)
@@ -209,6 +209,7 @@ func (o *observer) agree(t *testing.T) {
 	if err := same(o.core, o.stored); err != nil {
 		t.Errorf("core subscriber against stream: %v", err)
 	}
+	conform(t, o.stored)
 }
 
 func same(core, stored []sent) error {

@@ -53,6 +53,7 @@ func (p *problems) convert(r raw) Settings {
 		Backlog:    p.size("BACKLOG", r.Backlog),
 		HTTPListen: p.listen("HTTP_LISTEN", r.HTTPListen),
 		FastMoss:   p.fastmoss(r),
+		Alert:      p.alert(r),
 		Log:        p.log(r),
 	}
 	if s.NATS.Embedded() && s.Replicas > 1 {
@@ -135,6 +136,20 @@ func (p *problems) fastmoss(r raw) FastMoss {
 	}
 	p.file("FASTMOSS_TOKEN_FILE", f.TokenFile)
 	return f
+}
+
+func (p *problems) alert(r raw) Alert {
+	secret := func(s string) Secret { return Secret{strings.TrimSpace(s)} }
+	a := Alert{
+		File:         strings.TrimSpace(r.Alerts),
+		SlackWebhook: secret(r.AlertSlackWebhook), SlackToken: secret(r.AlertSlackToken), SlackChannel: strings.TrimSpace(r.AlertSlackChannel),
+		WebhookURL: secret(r.AlertWebhookURL), WebhookSecret: secret(r.AlertWebhookSecret), ServiceURL: secret(r.AlertServiceURL),
+	}
+	var err error
+	if a.AllowPrivate, err = strconv.ParseBool(r.AlertAllowPrivate); err != nil {
+		p.add("ALERT_ALLOW_PRIVATE", "%q is neither true nor false", r.AlertAllowPrivate)
+	}
+	return a
 }
 
 func (p *problems) log(r raw) Log {

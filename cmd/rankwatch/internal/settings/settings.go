@@ -6,6 +6,7 @@ package settings
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -26,6 +27,7 @@ type Settings struct {
 	Backlog    int64  // bytes
 	HTTPListen string // empty: off
 	FastMoss   FastMoss
+	Alert      Alert
 	Log        Log
 }
 
@@ -52,6 +54,20 @@ type FastMoss struct {
 	Timeout     time.Duration
 }
 
+// Alert says where alerts go. File is the path of an alert configuration, empty
+// for none; then the others name one target, in the notation of that file: the
+// secret itself, `env:NAME` or `file:PATH`.
+type Alert struct {
+	File          string
+	SlackWebhook  Secret
+	SlackToken    Secret
+	SlackChannel  string
+	WebhookURL    Secret
+	WebhookSecret Secret
+	ServiceURL    Secret
+	AllowPrivate  bool
+}
+
 // Log says what is logged and how. An empty Format is text on a terminal and
 // JSON elsewhere.
 type Log struct {
@@ -73,6 +89,12 @@ func (s Secret) Set() bool { return s.value != "" }
 
 // String hides the secret.
 func (s Secret) String() string { return "[redacted]" }
+
+// Format hides the secret from the verbs that do not ask for a String.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
+
+// MarshalText hides the secret from encoders such as JSON's.
+func (s Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // GoString hides the secret from %#v.
 func (s Secret) GoString() string { return "[redacted]" }
@@ -105,6 +127,14 @@ type raw struct {
 	FastMossConcurrency string `envconfig:"FASTMOSS_CONCURRENCY" default:"4"`
 	FastMossTimeout     string `envconfig:"FASTMOSS_TIMEOUT" default:"20s"`
 	Cluster             string `envconfig:"CLUSTER" default:"false"`
+	Alerts              string `envconfig:"ALERTS"`
+	AlertSlackWebhook   string `envconfig:"ALERT_SLACK_WEBHOOK"`
+	AlertSlackToken     string `envconfig:"ALERT_SLACK_TOKEN"`
+	AlertSlackChannel   string `envconfig:"ALERT_SLACK_CHANNEL"`
+	AlertWebhookURL     string `envconfig:"ALERT_WEBHOOK_URL"`
+	AlertWebhookSecret  string `envconfig:"ALERT_WEBHOOK_SECRET"`
+	AlertServiceURL     string `envconfig:"ALERT_SERVICE_URL"`
+	AlertAllowPrivate   string `envconfig:"ALERT_ALLOW_PRIVATE" default:"false"`
 	LogLevel            string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat           string `envconfig:"LOG_FORMAT"`
 }

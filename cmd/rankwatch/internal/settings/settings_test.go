@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,7 +76,9 @@ func TestEveryVariableIsRead(t *testing.T) {
 	env(t, "WATCHLISTS=w.yaml", "DATA_DIR=/d", "NATS_URL=nats://a:1, tls://b:2", "NATS_CREDS="+file,
 		"NATS_TLS_CA="+file, "NATS_TLS_CERT="+file, "NATS_TLS_KEY="+file, "NATS_LISTEN=off", "STREAM=S-1", "SUBJECT_PREFIX=p_2",
 		"REPLICAS=3", "RETENTION=20m", "BACKLOG=512MiB", "HTTP_LISTEN=OFF", "FASTMOSS_URL=http://127.0.0.1:9", "FASTMOSS_TOKEN= t ",
-		"FASTMOSS_RATE=0.5", "FASTMOSS_CONCURRENCY=7", "FASTMOSS_TIMEOUT=3s", "CLUSTER=false", "LOG_LEVEL=warn", "LOG_FORMAT=json")
+		"FASTMOSS_RATE=0.5", "FASTMOSS_CONCURRENCY=7", "FASTMOSS_TIMEOUT=3s", "CLUSTER=false", "LOG_LEVEL=warn", "LOG_FORMAT=json",
+		"ALERTS=a.yaml", "ALERT_SLACK_WEBHOOK=1", "ALERT_SLACK_TOKEN= 2 ", "ALERT_SLACK_CHANNEL=C3", "ALERT_WEBHOOK_URL=4", "ALERT_WEBHOOK_SECRET=5",
+		"ALERT_SERVICE_URL=6", "ALERT_ALLOW_PRIVATE=true")
 	got, err := settings.LoadWithToken()
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +92,11 @@ func TestEveryVariableIsRead(t *testing.T) {
 		NATS:   settings.NATS{URLs: []string{"nats://a:1", "tls://b:2"}, Creds: file, TLSCA: file, TLSCert: file, TLSKey: file},
 		Stream: "S-1", Prefix: "p_2", Replicas: 3, Retention: 20 * time.Minute, Backlog: 512 << 20,
 		FastMoss: settings.FastMoss{URL: "http://127.0.0.1:9", Rate: 0.5, Concurrency: 7, Timeout: 3 * time.Second},
-		Log:      settings.Log{Level: slog.LevelWarn, Format: "json"},
+		Alert: settings.Alert{
+			File: "a.yaml", SlackWebhook: settings.NewSecret("1"), SlackToken: settings.NewSecret("2"), SlackChannel: "C3",
+			WebhookURL: settings.NewSecret("4"), WebhookSecret: settings.NewSecret("5"), ServiceURL: settings.NewSecret("6"), AllowPrivate: true,
+		},
+		Log: settings.Log{Level: slog.LevelWarn, Format: "json"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -132,6 +139,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{"FASTMOSS_TOKEN_FILE=/nowhere/token", "FASTMOSS_TOKEN_FILE", "no such file"},
 		{"CLUSTER=true", "CLUSTER", "not in this version"},
 		{"CLUSTER=perhaps", "CLUSTER", "true nor false"},
+		{"ALERT_ALLOW_PRIVATE=perhaps", "ALERT_ALLOW_PRIVATE", "true nor false"},
 		{"LOG_LEVEL=loud", "LOG_LEVEL", "debug, info, warn and error"},
 		{"LOG_FORMAT=xml", "LOG_FORMAT", "text and json"},
 	} {
@@ -210,5 +218,25 @@ func TestUnknownVariablesAreFound(t *testing.T) {
 	got := settings.Unknown([]string{"RANKWATCH_WATCHLIST=x", "RANKWATCH_STREAM=x", "PATH=x", "RANKWATCH_SERVICE_HOST=x", "RANKWATCH_PORT_4222_TCP=x"})
 	if want := []string{"RANKWATCH_WATCHLIST"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestASecretPrintsNowhere(t *testing.T) {
+	type holder struct {
+		S settings.Secret
+		P *settings.Secret
+	}
+	s := settings.NewSecret("hush")
+	for _, v := range []any{s, &s, holder{s, &s}, []settings.Secret{s}, map[string]settings.Secret{"a": s}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%08b", "%U"} {
+			text := fmt.Sprintf(verb, v)
+			if strings.Contains(text, "hush") || strings.Contains(strings.ToLower(text), "68757368") {
+				t.Errorf("%s of %T: %s", verb, v, text)
+			}
+		}
+		data, err := json.Marshal(v)
+		if err != nil || strings.Contains(string(data), "hush") || !strings.Contains(string(data), "[redacted]") {
+			t.Errorf("JSON of %T: %s, %v", v, data, err)
+		}
 	}
 }

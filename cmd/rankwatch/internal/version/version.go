@@ -23,6 +23,19 @@ func Command() *cobra.Command {
 	}
 }
 
+// Number is the version alone, such as v1.2.3, or `devel`.
+func Number() string {
+	info, _ := debug.ReadBuildInfo()
+	return number(info)
+}
+
+func number(info *debug.BuildInfo) string {
+	if info == nil || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}
+
 // String returns version, commit and Go version in one line. What the build
 // did not record is `devel` or `unknown`.
 func String() string {
@@ -31,11 +44,8 @@ func String() string {
 }
 
 func describe(info *debug.BuildInfo) string {
-	number, commit, dirty := "devel", "unknown", ""
+	commit, dirty := "unknown", ""
 	if info != nil {
-		if v := info.Main.Version; v != "" && v != "(devel)" {
-			number = v
-		}
 		for _, s := range info.Settings {
 			switch {
 			case s.Key == "vcs.revision" && len(s.Value) >= 12:
@@ -45,5 +55,5 @@ func describe(info *debug.BuildInfo) string {
 			}
 		}
 	}
-	return fmt.Sprintf("rankwatch %s, commit %s%s, %s %s/%s", number, commit, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("rankwatch %s, commit %s%s, %s %s/%s", number(info), commit, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

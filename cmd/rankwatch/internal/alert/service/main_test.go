@@ -1,0 +1,38 @@
+package service_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/outgoing"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/service"
+)
+
+// TestMain is also the helper: called with its verb, and with an address that
+// plays all services of the Internet, or `-` for none.
+func TestMain(m *testing.M) {
+	if len(os.Args) != 3 || os.Args[1] != service.Verb {
+		os.Exit(m.Run())
+	}
+	transport := outgoing.Transport
+	if to := os.Args[2]; to != "-" {
+		transport = func(outgoing.Config) http.RoundTripper {
+			return &http.Transport{
+				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, to)
+				},
+				TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			}
+		}
+	}
+	if err := service.Deliver(os.Stdin, os.Stdout, transport); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
