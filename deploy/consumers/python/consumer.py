@@ -79,10 +79,10 @@ class Members:
     def show(self, board, events):
         print(f"{board['watchlist']} revision {board['revision']} ({board['outcome']}): {len(events)} events, {len(self.held)} members")
         for e in events:
-            uid, before, after = json.dumps(e["data"]["creator"]["uid"]), e["data"]["before"], e["data"]["after"]
+            uid, before, after = json.dumps(e["data"]["creator"]["uid"], ensure_ascii=False), e["data"]["before"], e["data"]["after"]
             print(f"  {kind_of(e)} {uid} {before['rank'] if before else '–'} → {after['rank'] if after else '–'}")
         for uid, (rank, index) in sorted(self.held.items(), key=lambda m: (m[1][0], m[0]))[:3]:
-            print(f"  {rank}. {json.dumps(uid)}, index {index}", flush=True)
+            print(f"  {rank}. {json.dumps(uid, ensure_ascii=False)}, index {index}", flush=True)
 
 
 async def main(watchlist):

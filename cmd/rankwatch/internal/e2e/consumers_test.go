@@ -25,8 +25,8 @@ type documented struct {
 }
 
 // TestConsumers follows a worker with the documented consumers, through a time
-// in which they are away. The JavaScript one needs its packages: the directory
-// RANKWATCH_NODE_MODULES.
+// in which they are away. The JavaScript one needs its packages, the directory
+// RANKWATCH_NODE_MODULES, and the Python one nats-py, in RANKWATCH_PYTHON_PATH.
 func TestConsumers(t *testing.T) {
 	t.Parallel()
 	source := newAPI(t)
@@ -51,6 +51,16 @@ func TestConsumers(t *testing.T) {
 	consumers := []documented{goConsumer(t, url)}
 	if modules := os.Getenv("RANKWATCH_NODE_MODULES"); modules != "" {
 		consumers = append(consumers, javascriptConsumer(t, url, modules))
+	}
+	if packages := os.Getenv("RANKWATCH_PYTHON_PATH"); packages != "" {
+		path, err := filepath.Abs(consumersDir + "/python/consumer.py")
+		if err != nil {
+			t.Fatal(err)
+		}
+		consumers = append(consumers, documented{
+			name: "python", command: []string{"python3", "-B", "-u", path, "followed"}, dir: t.TempDir(),
+			env: []string{"NATS_URL=" + url, "PYTHONPATH=" + packages},
+		})
 	}
 	first := show(0, 2)
 	var runs []*worker
