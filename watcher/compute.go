@@ -393,21 +393,15 @@ func (s *step) events() ([]event.Message, []Departure, event.Counts, error) {
 			return nil, nil, counts, err
 		}
 		data.N, data.Of = n+1, len(s.result.Changes)
-		switch c.Kind {
-		case diff.Entered:
-			counts.Entered++
-		case diff.Moved:
-			counts.Moved++
-		case diff.Indexed:
-			counts.Index++
-		case diff.Dropped:
-			counts.Dropped++
+		kind := recount.KindOf(c.Kind)
+		counts.Add(kind)
+		if kind == event.Dropped {
 			was := &s.before.Rows[c.From]
 			gone = append(gone, Departure{
 				UID: c.UID, At: s.scan.At, FirstSeen: time.UnixMilli(was.FirstSeen), PeakRank: int(was.Peak),
 			})
 		}
-		m, err := of.Change(recount.KindOf(c.Kind), s.id, s.scan.At, data)
+		m, err := of.Change(kind, s.id, s.scan.At, data)
 		if err != nil {
 			return nil, nil, counts, err
 		}

@@ -156,6 +156,28 @@ type Counts struct {
 	Index   int `json:"index"`
 }
 
+// Total is how many events there are of all kinds.
+func (c Counts) Total() int { return c.Entered + c.Moved + c.Dropped + c.Index }
+
+// Plus adds counts kind by kind.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{Entered: c.Entered + o.Entered, Moved: c.Moved + o.Moved, Dropped: c.Dropped + o.Dropped, Index: c.Index + o.Index}
+}
+
+// Add counts one event of a kind; what is no kind of a change counts as nothing.
+func (c *Counts) Add(k Kind) {
+	switch k {
+	case Entered:
+		c.Entered++
+	case Moved:
+		c.Moved++
+	case Dropped:
+		c.Dropped++
+	case Index:
+		c.Index++
+	}
+}
+
 // Rules are the rules that a reading was compared by.
 type Rules struct {
 	Top     int    `json:"top"`

@@ -161,7 +161,7 @@ func (m *Members) gap(r *Reading, now mark) *GapError {
 	if b.PreviousRevision != nil {
 		previous = *b.PreviousRevision
 	}
-	of := b.Counts.Entered + b.Counts.Moved + b.Counts.Dropped + b.Counts.Index
+	of := b.Counts.Total()
 	// Where history broke off, what is held may be past it; that is no gap.
 	restored := b.Outcome == OutcomeBaseline && now.lineage > m.last.lineage
 	if len(r.Changes) == of && (previous == m.last.revision || restored && previous < m.last.revision) {

@@ -42,7 +42,7 @@ func (r *Reader) Reading(ctx context.Context, board *Message) ([]Message, error)
 	if err != nil {
 		return nil, err
 	}
-	n := uint64(head.Counts.Entered + head.Counts.Moved + head.Counts.Dropped + head.Counts.Index)
+	n := uint64(head.Counts.Total())
 	if n == 0 {
 		return nil, nil
 	}

@@ -14,7 +14,7 @@ import (
 // once and in order, and that they share what a reading's messages share.
 func (r *Reading) complete() *Fault {
 	s := &r.Data
-	want := s.Counts.Entered + s.Counts.Moved + s.Counts.Dropped + s.Counts.Index
+	want := s.Counts.Total()
 	var counts event.Counts
 	for i := range r.Events {
 		e := &r.Events[i]
@@ -31,7 +31,7 @@ func (r *Reading) complete() *Fault {
 		if f := r.shared(e); f != nil {
 			return f
 		}
-		Count(&counts, e.Kind)
+		counts.Add(e.Kind)
 	}
 	if len(r.Events) < want {
 		return r.fault("event %d of %d is missing", len(r.Events)+1, want)

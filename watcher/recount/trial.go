@@ -192,7 +192,7 @@ func compare(r *Reading, trial []Told) Verdict {
 	mine := make(map[key]*Told, len(trial))
 	for i := range trial {
 		mine[key{trial[i].Kind, trial[i].UID}] = &trial[i]
-		Count(&v.Trial, trial[i].Kind)
+		v.Trial.Add(trial[i].Kind)
 	}
 	for i := range r.Events {
 		e := &r.Events[i]
@@ -226,20 +226,6 @@ func samePlace(a, b *event.Place) bool {
 		return a == b
 	}
 	return a.Rank == b.Rank && a.PotentialIndex == b.PotentialIndex
-}
-
-// Count adds one event of a kind.
-func Count(c *event.Counts, k event.Kind) {
-	switch k {
-	case event.Entered:
-		c.Entered++
-	case event.Moved:
-		c.Moved++
-	case event.Dropped:
-		c.Dropped++
-	case event.Index:
-		c.Index++
-	}
 }
 
 // At is when the reading was made; zero if the message does not say.

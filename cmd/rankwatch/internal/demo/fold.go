@@ -62,10 +62,7 @@ func (f *fold) take(subject string, data []byte) (*seen, error) {
 // the board.
 func (f *fold) close(b *event.Snapshot, changes []text.Change) {
 	f.reads++
-	f.counts.Entered += b.Counts.Entered
-	f.counts.Moved += b.Counts.Moved
-	f.counts.Dropped += b.Counts.Dropped
-	f.counts.Index += b.Counts.Index
+	f.counts = f.counts.Plus(b.Counts)
 	board := map[string]event.Place{}
 	for _, r := range b.Board {
 		if r.Member {
@@ -102,6 +99,4 @@ func sameMembers(a, b map[string]event.Place) bool {
 	return true
 }
 
-func (f *fold) events() int {
-	return f.counts.Entered + f.counts.Moved + f.counts.Dropped + f.counts.Index
-}
+func (f *fold) events() int { return f.counts.Total() }

@@ -112,7 +112,7 @@ func (v *view) netOf(ctx context.Context, s span, p netPrinter) error {
 	}
 	var counts event.Counts
 	for i := range all {
-		recount.Count(&counts, all[i].Kind)
+		counts.Add(all[i].Kind)
 	}
 	shown := slices.DeleteFunc(all, func(c netChange) bool {
 		return len(v.query.Kinds) > 0 && !slices.Contains(v.query.Kinds, c.Kind) ||

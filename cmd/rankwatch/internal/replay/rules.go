@@ -175,22 +175,22 @@ func (v *view) add(t *backtest, r *recount.Reading, p rulesPrinter) error {
 	if t.To = &e; t.From == nil {
 		t.From = &e
 	}
-	t.Published, t.Rules = sum(t.Published, verdict.Published), sum(t.Rules, verdict.Trial)
+	t.Published, t.Rules = t.Published.Plus(verdict.Published), t.Rules.Plus(verdict.Trial)
 	of := difference{Watchlist: t.Watchlist, Revision: r.Data.Revision, Time: r.Time}
 	for _, told := range verdict.OnlyPublished {
-		recount.Count(&t.OnlyPublished, told.Kind)
+		t.OnlyPublished.Add(told.Kind)
 		if err := v.differs(p, of.only(onlyPublished, told)); err != nil {
 			return err
 		}
 	}
 	for _, told := range verdict.OnlyTrial {
-		recount.Count(&t.OnlyRules, told.Kind)
+		t.OnlyRules.Add(told.Kind)
 		if err := v.differs(p, of.only(onlyRules, told)); err != nil {
 			return err
 		}
 	}
 	for _, pair := range verdict.Other {
-		recount.Count(&t.ToldOtherwise, pair.Trial.Kind)
+		t.ToldOtherwise.Add(pair.Trial.Kind)
 		d := of.only(bothOtherwise, pair.Trial)
 		d.PublishedBefore, d.PublishedAfter = pair.Published.Before, pair.Published.After
 		if err := v.differs(p, d); err != nil {
@@ -212,8 +212,4 @@ func (v *view) differs(p rulesPrinter, d difference) error {
 		return nil
 	}
 	return p.difference(&d)
-}
-
-func sum(a, b event.Counts) event.Counts {
-	return event.Counts{Entered: a.Entered + b.Entered, Moved: a.Moved + b.Moved, Dropped: a.Dropped + b.Dropped, Index: a.Index + b.Index}
 }

@@ -80,7 +80,7 @@ func (t *rulesTable) sum(b *backtest) error {
 	if err != nil {
 		return err
 	}
-	same, other := b.Published, sum(sum(b.OnlyPublished, b.OnlyRules), b.ToldOtherwise)
+	same, other := b.Published, b.OnlyPublished.Plus(b.OnlyRules).Plus(b.ToldOtherwise)
 	for _, row := range []struct {
 		kind event.Kind
 		of   func(event.Counts) int

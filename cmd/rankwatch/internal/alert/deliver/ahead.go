@@ -125,8 +125,7 @@ func (c *collector) add(ctx context.Context, m *history.Message) error {
 	if err != nil {
 		return nil //nolint:nilerr // as above
 	}
-	n := it.Reading.Board.Counts
-	switch sum := n.Entered + n.Moved + n.Dropped + n.Index; {
+	switch sum := it.Reading.Board.Counts.Total(); {
 	case sum == 0:
 	case p == nil || p.bad || p.events != sum || p.reading != it.Reading.Board.Reading:
 		return nil

@@ -117,6 +117,13 @@ type Section struct {
 }
 
 // Changes counts the changes of the section, shown or not.
-func (s *Section) Changes() int {
-	return len(s.Shown) + s.More.Entered + s.More.Moved + s.More.Dropped + s.More.Index
+func (s *Section) Changes() int { return len(s.Shown) + s.More.Total() }
+
+// Told counts the same by kind.
+func (s *Section) Told() event.Counts {
+	c := s.More
+	for i := range s.Shown {
+		c.Add(s.Shown[i].Kind)
+	}
+	return c
 }

@@ -1,14 +1,9 @@
 package digest
 
-import "github.com/rankwatch/rankwatch/publisher/event"
-
 // Keep is the section with at most n of its changes shown, the most telling
 // ones in their order; the others are counted with those that were not shown.
 func (s Section) Keep(n int) Section {
 	shown, more := choose(s.Shown, max(n, 0))
-	s.Shown, s.More = shown, event.Counts{
-		Entered: s.More.Entered + more.Entered, Moved: s.More.Moved + more.Moved,
-		Dropped: s.More.Dropped + more.Dropped, Index: s.More.Index + more.Index,
-	}
+	s.Shown, s.More = shown, s.More.Plus(more)
 	return s
 }

@@ -97,16 +97,7 @@ func choose(changes []text.Change, n int) (shown []text.Change, more event.Count
 		if _, ok := slices.BinarySearch(keep, i); ok {
 			continue
 		}
-		switch changes[i].Kind {
-		case event.Entered:
-			more.Entered++
-		case event.Moved:
-			more.Moved++
-		case event.Dropped:
-			more.Dropped++
-		case event.Index:
-			more.Index++
-		}
+		more.Add(changes[i].Kind)
 	}
 	return shown, more
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
-	"github.com/rankwatch/rankwatch/publisher/event"
 )
 
 // fit writes a body that the service takes: with all changes of the message, or
@@ -75,13 +74,9 @@ func fewer(m *digest.Message, n int) *digest.Message {
 	}
 	for j, i := range at {
 		s := &out.Sections[i]
-		s.Shown, s.More = less.Sections[j].Shown, sum(s.More, less.Sections[j].More)
+		s.Shown, s.More = less.Sections[j].Shown, s.More.Plus(less.Sections[j].More)
 	}
 	return &out
-}
-
-func sum(a, b event.Counts) event.Counts {
-	return event.Counts{Entered: a.Entered + b.Entered, Moved: a.Moved + b.Moved, Dropped: a.Dropped + b.Dropped, Index: a.Index + b.Index}
 }
 
 // total counts what a message tells of, shown or not.

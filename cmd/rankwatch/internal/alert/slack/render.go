@@ -135,9 +135,7 @@ func reduced(m *digest.Message, f form) (*digest.Message, string) {
 	if n := len(m.Sections) - f.sections; n > 0 {
 		var c event.Counts
 		for i := range m.Sections[:n] {
-			s := m.Sections[i].Keep(0)
-			c.Entered, c.Moved = c.Entered+s.More.Entered, c.Moved+s.More.Moved
-			c.Dropped, c.Index = c.Dropped+s.More.Dropped, c.Index+s.More.Index
+			c = c.Plus(m.Sections[i].Told())
 		}
 		left = append(left, text.Some(n, "earlier reading")+" ("+text.Counts(c)+")")
 		out.Sections = m.Sections[n:]

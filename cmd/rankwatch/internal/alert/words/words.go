@@ -79,7 +79,7 @@ func Subject(m *digest.Message) string {
 	bare := *m
 	bare.Sections = make([]digest.Section, len(m.Sections))
 	for i, s := range m.Sections {
-		bare.Sections[i] = digest.Section{Reading: s.Reading, More: told(&s)}
+		bare.Sections[i] = digest.Section{Reading: s.Reading, More: s.Told()}
 	}
 	return subject(Plain.clean(&bare))
 }
@@ -87,7 +87,7 @@ func Subject(m *digest.Message) string {
 func subject(m *digest.Message) string {
 	var all event.Counts
 	for i := range m.Sections {
-		add(&all, told(&m.Sections[i]))
+		all = all.Plus(m.Sections[i].Told())
 	}
 	var parts []string
 	switch n := len(m.Sections); {
@@ -227,9 +227,9 @@ func facts(s *digest.Section) string {
 	if b.Outcome == event.OutcomeBaseline {
 		parts = append(parts, "new baseline")
 	}
-	c := told(s)
+	c := s.Told()
 	n := counts(c)
-	if all := total(b.Counts); all > total(c) {
+	if all := b.Counts.Total(); all > c.Total() {
 		n += ", of " + text.Some(all, "change")
 	}
 	return strings.Join(append(parts, n), " · ")
@@ -241,33 +241,6 @@ func period(p *event.Period) string {
 	}
 	return p.Type + " " + p.Value
 }
-
-// told counts what a section tells, shown or not.
-func told(s *digest.Section) event.Counts {
-	c := s.More
-	for i := range s.Shown {
-		switch s.Shown[i].Kind {
-		case event.Entered:
-			c.Entered++
-		case event.Moved:
-			c.Moved++
-		case event.Dropped:
-			c.Dropped++
-		case event.Index:
-			c.Index++
-		}
-	}
-	return c
-}
-
-func add(to *event.Counts, c event.Counts) {
-	to.Entered += c.Entered
-	to.Moved += c.Moved
-	to.Dropped += c.Dropped
-	to.Index += c.Index
-}
-
-func total(c event.Counts) int { return c.Entered + c.Moved + c.Dropped + c.Index }
 
 // counts says how many events of each kind there are, leaving out those of which
 // there are none.
@@ -288,7 +261,7 @@ func counts(c event.Counts) string {
 }
 
 func more(s *digest.Section) string {
-	if n := total(s.More); n > 0 {
+	if n := s.More.Total(); n > 0 {
 		return fmt.Sprintf("and %d more (%s)", n, counts(s.More))
 	}
 	return ""
