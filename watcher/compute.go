@@ -57,6 +57,8 @@ type settled struct {
 	reason  string
 	counts  event.Counts
 	events  int
+	// condition is what the record has from then on.
+	condition *condition
 }
 
 func (s *step) origin() event.Origin {
@@ -308,6 +310,7 @@ func (s *step) finish(out *settled) (*settled, error) {
 	}
 	out.commit.Watchlist, out.commit.Version, out.commit.At = s.watchlist.Name, s.loaded.Version, s.scan.At
 	out.commit.Tracked.Record = rec
+	out.condition = s.record.Condition
 	return out, nil
 }
 

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -216,9 +217,11 @@ func (w *Worker) committed(wl Watchlist, out *settled, scan *Scan) {
 		if out.outcome == OutcomeWaiting {
 			w.schedule.Retry(wl.Name, time.Now().Add(confirmWithin))
 		}
+		e.tried(a, "")
 	}
 	a.Next, _ = w.schedule.At(wl.Name)
 	w.mu.Unlock()
+	w.holds(wl.Name, out.condition, "")
 	if failures > 0 {
 		w.cfg.Logger.Info("reading succeeds again", "watchlist", wl.Name, "failures", failures)
 	}
@@ -270,6 +273,8 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 	next, _ := w.schedule.At(name)
 	first := e.failures == 1
 	origin := event.Origin{Prefix: w.cfg.Prefix, Region: e.watchlist.Region(), Watchlist: name}
+	a := Attempt{Watchlist: name, Outcome: v.outcome, Reason: v.reason, At: now, Next: next, Err: err}
+	e.tried(a, cmp.Or(v.detail, err.Error()))
 	w.mu.Unlock()
 
 	level := w.cfg.Logger.Debug
@@ -283,7 +288,7 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 			w.cfg.Logger.Error("status not kept", "watchlist", name, "status", v.status, "err", err)
 		}
 	}
-	w.cfg.Observe(Attempt{Watchlist: name, Outcome: v.outcome, Reason: v.reason, At: now, Next: next, Err: err})
+	w.cfg.Observe(a)
 }
 
 // verdict is what a failed reading means.
@@ -343,14 +348,17 @@ func (w *Worker) tell(o event.Origin, change statusChange, tried bool) error {
 		if err != nil {
 			return err
 		}
-		if len(c.Batches) == 0 && !tried {
+		if len(c.commit.Batches) == 0 && !tried {
 			return nil
 		}
-		err = w.cfg.Store.Commit(c)
+		err = w.cfg.Store.Commit(c.commit)
 		if errors.Is(err, ErrStale) {
 			continue
 		}
-		if err == nil && len(c.Batches) > 0 {
+		if err == nil {
+			w.holds(o.Watchlist, c.condition, change.detail)
+		}
+		if err == nil && len(c.commit.Batches) > 0 {
 			w.cfg.Committed()
 		}
 		return err
@@ -358,14 +366,14 @@ func (w *Worker) tell(o event.Origin, change statusChange, tried bool) error {
 	return fmt.Errorf("status of %s: %w %d times", o.Watchlist, ErrStale, staleTries)
 }
 
-func (w *Worker) condition(o event.Origin, change statusChange, tried bool) (Commit, error) {
+func (w *Worker) condition(o event.Origin, change statusChange, tried bool) (*settled, error) {
 	l, err := w.cfg.Store.Load(o.Watchlist)
 	if err != nil {
-		return Commit{}, err
+		return nil, err
 	}
 	r, err := decodeRecord(l.Record)
 	if err != nil {
-		return Commit{}, fmt.Errorf("watchlist %s: %w", o.Watchlist, err)
+		return nil, fmt.Errorf("watchlist %s: %w", o.Watchlist, err)
 	}
 	if o.Region == "" {
 		if o.Region = r.Region; o.Region == "" {
@@ -378,7 +386,7 @@ func (w *Worker) condition(o event.Origin, change statusChange, tried bool) (Com
 	change.number = l.Statuses + 1
 	next, batch, err := transition(o, r.Condition, change)
 	if err != nil {
-		return Commit{}, err
+		return nil, err
 	}
 	c := Commit{Watchlist: o.Watchlist, Version: l.Version, At: change.at}
 	if batch != nil {
@@ -389,7 +397,7 @@ func (w *Worker) condition(o event.Origin, change statusChange, tried bool) (Com
 		r.Tick = change.at
 	}
 	if c.Tracked.Record, err = json.Marshal(r); err != nil {
-		return Commit{}, fmt.Errorf("encode record of %s: %w", o.Watchlist, err)
+		return nil, fmt.Errorf("encode record of %s: %w", o.Watchlist, err)
 	}
-	return c, nil
+	return &settled{commit: c, condition: next}, nil
 }

@@ -63,6 +63,7 @@ type Worker struct {
 	known    map[Feed]*facts
 	notices  []notice
 	tokenBad bool // the last status of the token was not that all is well
+	token    *Condition
 	full     bool
 }
 
@@ -73,6 +74,7 @@ type entry struct {
 	fenced    bool
 	tokenHeld bool // put off until the token works again
 	failures  int  // in a row
+	standing  Standing
 }
 
 // job is one reading of a feed for all watchlists that are due.
@@ -170,7 +172,7 @@ func (w *Worker) nudge() {
 func (w *Worker) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ticks := map[string]time.Time{}
+	records := map[string]record{}
 	configured := make(map[string]bool, len(w.cfg.Watchlists))
 	for _, l := range w.cfg.Watchlists {
 		configured[l.Name] = true
@@ -182,9 +184,9 @@ func (w *Worker) start() error {
 		}
 		switch {
 		case name == event.TokenWatchlist:
-			w.tokenBad = r.Condition != nil
+			w.tokenBad, w.token = r.Condition != nil, r.Condition.known()
 		case configured[name]:
-			ticks[name] = r.Tick
+			records[name] = r
 		case r.Condition == nil || r.Condition.Status != event.StatusRetired:
 			w.retire(name, "")
 		}
@@ -194,8 +196,12 @@ func (w *Worker) start() error {
 		return fmt.Errorf("watcher: read records: %w", err)
 	}
 	for _, l := range w.cfg.Watchlists {
-		w.lists[l.Name] = &entry{watchlist: l, adopted: !ticks[l.Name].IsZero()}
-		w.schedule.Add(l, ticks[l.Name])
+		r := records[l.Name]
+		w.lists[l.Name] = &entry{
+			watchlist: l, adopted: !r.Tick.IsZero(),
+			standing: Standing{Tried: r.Tick, Read: r.Read, Condition: r.Condition.known()},
+		}
+		w.schedule.Add(l, r.Tick)
 	}
 	return nil
 }

@@ -51,9 +51,10 @@ func (p *problems) convert(r raw) Settings {
 		Replicas:   p.integer("REPLICAS", r.Replicas, maxReplicas),
 		Retention:  p.duration("RETENTION", r.Retention, minRetention),
 		Backlog:    p.size("BACKLOG", r.Backlog),
-		HTTPListen: p.listen("HTTP_LISTEN", r.HTTPListen),
+		HTTP:       p.http(r),
 		FastMoss:   p.fastmoss(r),
 		Alert:      p.alert(r),
+		OTLP:       p.otlp(r.OTLPEndpoint),
 		Log:        p.log(r),
 	}
 	if s.NATS.Embedded() && s.Replicas > 1 {
@@ -138,6 +139,44 @@ func (p *problems) fastmoss(r raw) FastMoss {
 	return f
 }
 
+// minHTTPToken is the length in bytes below which a token could be guessed.
+const minHTTPToken = 16
+
+func (p *problems) http(r raw) HTTP {
+	h := HTTP{Listen: p.listen("HTTP_LISTEN", r.HTTPListen), Token: Secret{strings.TrimSpace(r.HTTPToken)}, TokenFile: p.file("HTTP_TOKEN_FILE", r.HTTPTokenFile)}
+	if h.Token.Set() && h.TokenFile != "" {
+		p.add("HTTP_TOKEN_FILE", "set either it or RANKWATCH_HTTP_TOKEN, not both")
+	}
+	if n := len(h.Token.value); n > 0 && n < minHTTPToken {
+		p.add("HTTP_TOKEN", "is shorter than %d characters: make one with `openssl rand -hex 32`", minHTTPToken)
+	}
+	for _, host := range strings.Split(r.HTTPHosts, ",") {
+		host = strings.ToLower(strings.TrimSpace(host))
+		if host == "" {
+			continue
+		}
+		if !hostName.MatchString(host) {
+			p.add("HTTP_HOSTS", "%q is not a host name: write names such as rankwatch.example.com, without scheme and port, a comma between two", host)
+		}
+		h.Hosts = append(h.Hosts, host)
+	}
+	return h
+}
+
+func (p *problems) otlp(text string) string {
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		p.add("OTLP_ENDPOINT", "is not a URL of the form http://collector:4318")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		p.add("OTLP_ENDPOINT", "must not hold a user, a query or a fragment: headers go into OTEL_EXPORTER_OTLP_HEADERS")
+	}
+	return text
+}
+
 func (p *problems) alert(r raw) Alert {
 	secret := func(s string) Secret { return Secret{strings.TrimSpace(s)} }
 	a := Alert{
@@ -167,6 +206,7 @@ func (p *problems) log(r raw) Log {
 // Both names become part of subjects, and the stream's of a path too. A prefix
 // that began with _ or $ would lie on subjects that are internal.
 var (
+	hostName      = regexp.MustCompile(`^(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$`)
 	streamName    = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	subjectPrefix = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*$`)
 )

@@ -24,10 +24,11 @@ type Settings struct {
 	Prefix     string
 	Replicas   int
 	Retention  time.Duration
-	Backlog    int64  // bytes
-	HTTPListen string // empty: off
+	Backlog    int64 // bytes
+	HTTP       HTTP
 	FastMoss   FastMoss
 	Alert      Alert
+	OTLP       string // URL of a collector for traces; empty: off
 	Log        Log
 }
 
@@ -42,6 +43,16 @@ type NATS struct {
 
 // Embedded says whether the bus is part of this process.
 func (n NATS) Embedded() bool { return len(n.URLs) == 0 }
+
+// HTTP says where page, API, health and metrics are served, and to whom. An empty
+// Listen serves nothing. With a token, API and metrics ask for it; Hosts are
+// names under which a listener on loopback may be addressed besides its own.
+type HTTP struct {
+	Listen    string
+	Token     Secret
+	TokenFile string
+	Hosts     []string
+}
 
 // FastMoss says how the source is called. Rate is in calls per second for the
 // token; Concurrency counts readings.
@@ -120,6 +131,9 @@ type raw struct {
 	Retention           string `envconfig:"RETENTION" default:"2160h"`
 	Backlog             string `envconfig:"BACKLOG" default:"1GiB"`
 	HTTPListen          string `envconfig:"HTTP_LISTEN" default:"127.0.0.1:8080"`
+	HTTPToken           string `envconfig:"HTTP_TOKEN"`
+	HTTPTokenFile       string `envconfig:"HTTP_TOKEN_FILE"`
+	HTTPHosts           string `envconfig:"HTTP_HOSTS"`
 	FastMossURL         string `envconfig:"FASTMOSS_URL" default:"https://openapi.fastmoss.com"`
 	FastMossToken       string `envconfig:"FASTMOSS_TOKEN"`
 	FastMossTokenFile   string `envconfig:"FASTMOSS_TOKEN_FILE"`
@@ -137,6 +151,7 @@ type raw struct {
 	AlertAllowPrivate   string `envconfig:"ALERT_ALLOW_PRIVATE" default:"false"`
 	LogLevel            string `envconfig:"LOG_LEVEL" default:"info"`
 	LogFormat           string `envconfig:"LOG_FORMAT"`
+	OTLPEndpoint        string `envconfig:"OTLP_ENDPOINT"`
 }
 
 const prefix = "RANKWATCH"

@@ -48,7 +48,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		Watchlists: "watchlists.yaml", DataDir: "data",
 		NATS:   settings.NATS{Listen: "127.0.0.1:4222"},
 		Stream: "RANKWATCH", Prefix: "rankwatch", Replicas: 1,
-		Retention: 2160 * time.Hour, Backlog: 1 << 30, HTTPListen: "127.0.0.1:8080",
+		Retention: 2160 * time.Hour, Backlog: 1 << 30, HTTP: settings.HTTP{Listen: "127.0.0.1:8080"},
 		FastMoss: settings.FastMoss{URL: "https://openapi.fastmoss.com", Rate: 2, Concurrency: 4, Timeout: 20 * time.Second},
 		Log:      settings.Log{Level: slog.LevelInfo},
 	}

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
@@ -222,3 +223,27 @@ func (w *Worker) sweep(ctx context.Context) error {
 		}
 	}
 }
+
+// Standings tells how every watchlist is doing, by name.
+func (w *Worker) Standings() []watcher.Standing { return w.watcher.Standings() }
+
+// Standing tells of one watchlist, and whether it is configured.
+func (w *Worker) Standing(name string) (watcher.Standing, bool) { return w.watcher.Standing(name) }
+
+// TokenStanding tells of the API token, nil if all is well.
+func (w *Worker) TokenStanding() *watcher.Condition { return w.watcher.TokenStanding() }
+
+// Profiles is what is remembered of the creators on a watchlist's present board,
+// and the revision that this was last published as. It is nil of a watchlist
+// that was not read yet.
+func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
+	l, err := w.db.Load(watchlist)
+	if err != nil || !l.Known {
+		return nil, 0, err
+	}
+	p, err := watcher.Profiles(l.Board)
+	return p, l.Revision, err
+}
+
+// Conn is the worker's connection to the bus.
+func (w *Worker) Conn() *nats.Conn { return w.publisher.Conn() }

@@ -1,0 +1,118 @@
+package watcher
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+)
+
+// A Standing is how a watchlist is doing. Times are zero where nothing was yet.
+type Standing struct {
+	Watchlist Watchlist
+	Tried     time.Time // the last attempt at a reading
+	Read      time.Time // the last good reading
+	Next      time.Time // the next attempt as planned now
+	// Outcome, Reason, Detail, Revision and Events are of the last attempt, as in
+	// Attempt. Outcome is empty before the first one since the process started.
+	Outcome, Reason, Detail string
+	Revision                uint64
+	Events                  int
+	Failures                int  // in a row
+	Reading                 bool // now
+	Condition               *Condition
+}
+
+// A Condition is what the last status of a watchlist told, as long as it holds.
+type Condition struct {
+	Status, Reason string
+	Detail         string // empty if an earlier process told it
+	Since          time.Time
+}
+
+// Standings tells of every configured watchlist, by name. Before Run it knows of
+// none.
+func (w *Worker) Standings() []Standing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]Standing, 0, len(w.lists))
+	for name := range w.lists {
+		all = append(all, w.standing(name))
+	}
+	slices.SortFunc(all, func(a, b Standing) int { return strings.Compare(a.Watchlist.Name, b.Watchlist.Name) })
+	return all
+}
+
+// Standing tells of one watchlist, and whether it is configured.
+func (w *Worker) Standing(name string) (Standing, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lists[name] == nil {
+		return Standing{}, false
+	}
+	return w.standing(name), true
+}
+
+// standing is called with mu held.
+func (w *Worker) standing(name string) Standing {
+	e := w.lists[name]
+	s := e.standing
+	s.Watchlist, s.Failures = e.watchlist, e.failures
+	s.Next, _ = w.schedule.At(name)
+	if e.fenced {
+		s.Next = time.Time{}
+	}
+	if j := w.running[e.watchlist.Feed()]; j != nil {
+		s.Reading = slices.Contains(j.names, name)
+	}
+	return s
+}
+
+// TokenStanding tells of the token, as far as a status told of it; nil if all is
+// well.
+func (w *Worker) TokenStanding() *Condition {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.token
+}
+
+// tried notes what became of an attempt. It is called with mu held.
+func (e *entry) tried(a Attempt, detail string) {
+	s := &e.standing
+	s.Tried = a.At
+	s.Outcome, s.Reason, s.Detail, s.Revision, s.Events = a.Outcome, a.Reason, detail, a.Revision, a.Events
+	if a.Err == nil && a.Outcome != OutcomeWaiting {
+		s.Read = a.At
+	}
+}
+
+// holds notes what a watchlist's condition, or the token's, is from now on.
+func (w *Worker) holds(watchlist string, c *condition, detail string) {
+	now := c.known()
+	if now != nil {
+		now.Detail = detail
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held := &w.token
+	if watchlist != event.TokenWatchlist {
+		e := w.lists[watchlist]
+		if e == nil {
+			return
+		}
+		held = &e.standing.Condition
+	}
+	if now != nil && now.Detail == "" && *held != nil && (*held).Status == now.Status {
+		now.Detail = (*held).Detail
+	}
+	*held = now
+}
+
+// known is the condition as others see it; nil is nil.
+func (c *condition) known() *Condition {
+	if c == nil {
+		return nil
+	}
+	return &Condition{Status: c.Status, Reason: c.Reason, Since: c.Since}
+}
