@@ -14,6 +14,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 )
 
@@ -62,9 +63,13 @@ func run(ctx context.Context, stderr io.Writer) error {
 	for _, name := range settings.Unknown(os.Environ()) {
 		log.Warn("unknown variable, ignored", "variable", name)
 	}
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Logger: log})
+	http, err := web.Listen(ctx, s.HTTP)
 	if err != nil {
 		return err
+	}
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Logger: log})
+	if err != nil {
+		return errors.Join(err, http.Close())
 	}
 	log.Info("started", "version", version.String(), "watchlists", len(lists), "data_dir", s.DataDir, "stream", s.Stream, "prefix", s.Prefix)
 	// Parsing a large watchlist file takes much more than what it leaves.
@@ -73,6 +78,9 @@ func run(ctx context.Context, stderr io.Writer) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error { return r.run(gctx) })
+	g.Go(func() error {
+		return web.Run(gctx, http, web.Config{HTTP: s.HTTP, Worker: w, Stream: s.Stream, Prefix: s.Prefix, Version: version.String(), Logger: log})
+	})
 	if err := g.Wait(); err != nil {
 		return err
 	}
