@@ -132,7 +132,7 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return w.Run(gctx)
 	})
 	g.Go(func() error {
-		return web.Run(gctx, http, web.Config{Worker: w, Stream: stream, Prefix: prefix, Version: version.String(), Logger: quiet(errs)})
+		return web.Run(gctx, http, web.Config{Worker: w, Stream: stream, Prefix: prefix, Version: version.Number(), Logger: quiet(errs)})
 	})
 	g.Go(func() error { return show.follow(s.messages, done) })
 	if err := g.Wait(); err != nil {

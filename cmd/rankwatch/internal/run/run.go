@@ -79,7 +79,7 @@ func run(ctx context.Context, stderr io.Writer) error {
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error { return r.run(gctx) })
 	g.Go(func() error {
-		return web.Run(gctx, http, web.Config{HTTP: s.HTTP, Worker: w, Stream: s.Stream, Prefix: s.Prefix, Version: version.String(), Logger: log})
+		return web.Run(gctx, http, web.Config{HTTP: s.HTTP, Worker: w, Stream: s.Stream, Prefix: s.Prefix, Version: version.Number(), Logger: log})
 	})
 	if err := g.Wait(); err != nil {
 		return err
