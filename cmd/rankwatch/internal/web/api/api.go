@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/rankwatch/rankwatch/deploy"
 	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/watcher"
 )
@@ -56,6 +57,8 @@ func New(cfg Config) *API {
 	a.mux.HandleFunc("/api/v1/watchlists", a.answer(a.watchlists))
 	a.mux.HandleFunc("/api/v1/watchlists/{name}/board", a.answer(a.board))
 	a.mux.HandleFunc("/api/v1/watchlists/{name}/history", a.answer(a.history))
+	a.mux.HandleFunc("/api/v1/creators/{uid}", a.answer(a.creator))
+	a.mux.HandleFunc("/api/v1/openapi.yaml", a.document())
 	return a
 }
 
@@ -66,6 +69,22 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// document answers with what describes the API.
+func (a *API) document() http.HandlerFunc {
+	body := Body{Type: "application/yaml", Cache: revalidate, Tag: TagOf(deploy.OpenAPI), Bytes: deploy.OpenAPI}
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, err := ParseQuery(r.URL.RawQuery)
+		if err == nil {
+			err = q.Done()
+		}
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		WriteBody(w, r, body)
+	}
 }
 
 // revalidate lets a client keep an answer, but ask each time whether it holds.
