@@ -70,7 +70,7 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request) *api.Fault {
 		return &api.Fault{Status: http.StatusBadRequest, Detail: "a request has no body here"}
 	case g.hosts != nil && !g.hosts[hostOf(r.Host)]:
 		return &api.Fault{Status: http.StatusMisdirectedRequest, Detail: "this server listens on loopback and is not known by that name; RANKWATCH_HTTP_HOSTS names more"}
-	case !strings.HasPrefix(where, "/") || path.Clean(where) != strings.TrimSuffix(where, "/") && where != "/":
+	case where != "/" && (path.Clean(where) != strings.TrimSuffix(where, "/") || !strings.HasPrefix(where, "/") || where == "//"):
 		// A router would clean it and redirect. Nobody who means us needs that.
 		return &api.Fault{Status: http.StatusNotFound, Detail: "no such path"}
 	case g.token != nil && (strings.HasPrefix(r.URL.Path, "/api/") || r.URL.Path == "/metrics"):

@@ -155,7 +155,9 @@ func Handler(cfg Config, at net.Addr) (http.Handler, error) {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/", compress(api.New(api.Config{Worker: cfg.Worker, Reader: s.reader, Version: cfg.Version, Logger: cfg.Logger})))
+	answers := compress(api.New(api.Config{Worker: cfg.Worker, Reader: s.reader, Version: cfg.Version, Logger: cfg.Logger}))
+	mux.Handle("/api", answers)
+	mux.Handle("/api/", answers)
 	mux.Handle("/api/v1/events", feed.New(feed.Config{Reader: s.reader, Logger: cfg.Logger}))
 	mux.Handle("/healthz", health(nil))
 	mux.Handle("/readyz", health(cfg.Ready))

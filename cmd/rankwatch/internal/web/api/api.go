@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,6 +159,7 @@ func WriteBody(w http.ResponseWriter, r *http.Request, b Body) {
 		return
 	}
 	h.Set("Content-Type", b.Type)
+	h.Set("Content-Length", strconv.Itoa(len(b.Bytes)))
 	_, _ = w.Write(b.Bytes) // a client that is gone is told nothing
 }
 

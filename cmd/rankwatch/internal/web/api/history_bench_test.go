@@ -10,13 +10,13 @@ import (
 // BenchmarkHistory draws all of a board of 1000 places over 100 revisions: cold is
 // what the first one to look waits for, warm all others.
 func BenchmarkHistory(b *testing.B) {
-	bus := startBus(b)
+	bus := webtest.StartBus(b)
 	for n := range 100 {
-		s := event.Snapshot{Watchlist: "w", Region: "US", Revision: uint64(n + 1), Outcome: event.OutcomeChanged, Board: people(900, many(1000, n)...)}
+		s := event.Snapshot{Watchlist: "w", Region: "US", Revision: uint64(n + 1), Outcome: event.OutcomeChanged, Board: webtest.Rows(900, webtest.UIDs(1000, n)...)}
 		for i := range s.Board {
 			s.Board[i].Nickname = "itzel ✨ santana"
 		}
-		bus.board(s)
+		bus.Board(s)
 	}
 	const all, ten = "/api/v1/watchlists/w/history?top=1000", "/api/v1/watchlists/w/history?top=10"
 	for _, bench := range []struct {
