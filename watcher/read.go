@@ -31,6 +31,7 @@ const (
 
 // read makes one reading of a feed and settles it for each of its watchlists.
 func (w *Worker) read(ctx context.Context, j *job) {
+	j.began = time.Now()
 	for _, name := range j.names {
 		if err := w.adopt(ctx, name); err != nil {
 			w.failed(ctx, j, fmt.Errorf("ask the stream about %s: %w", name, err))

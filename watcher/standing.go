@@ -120,9 +120,10 @@ func (w *Worker) holds(watchlist string, c *condition, detail string) {
 	*held = now
 }
 
-// known is the condition as others see it; nil is nil.
+// known is the condition as others see it, nil if all is well. A watchlist that
+// is configured is not retired, whatever its last status told.
 func (c *condition) known() *Condition {
-	if c == nil {
+	if c == nil || c.Status == event.StatusRetired {
 		return nil
 	}
 	return &Condition{Status: c.Status, Reason: c.Reason, Since: c.Since}

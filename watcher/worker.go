@@ -280,7 +280,6 @@ func (w *Worker) take(slots chan struct{}) *job {
 		}
 		w.ready = append(w.ready[:i], w.ready[i+1:]...)
 		w.running[j.feed] = j
-		j.began = time.Now()
 		return j
 	}
 	return nil
