@@ -8,14 +8,16 @@ import (
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
 
-// creatorPage is where FastMoss shows a creator to people.
 const creatorPage = "https://www.fastmoss.com/influencer/detail/"
+
+// CreatorURL is where FastMoss shows a creator to people.
+func CreatorURL(uid string) string { return creatorPage + url.PathEscape(uid) }
 
 // details puts what the source says of a creator in the words of the contract.
 func details(it *fastmoss.Item) (event.Creator, event.Metrics) {
 	c := event.Creator{
 		UID: it.UID, UniqueID: optional(it.UniqueID), Nickname: optional(it.Nickname), Avatar: optional(it.Avatar), Region: optional(it.Region),
-		FollowerCount: known(it.FollowerCount), URL: creatorPage + url.PathEscape(it.UID), Category: known(it.Category),
+		FollowerCount: known(it.FollowerCount), URL: CreatorURL(it.UID), Category: known(it.Category),
 	}
 	return c, event.Metrics{
 		USDGMV: known(it.USDGMV), UnitsSold: known(it.UnitsSold), VideoUnitsSold: known(it.VideoUnitsSold),

@@ -44,6 +44,8 @@ type Attempt struct {
 	Reason    string
 	Revision  uint64
 	Events    int
+	Counts    event.Counts  // of the events, by kind
+	Took      time.Duration // from the reading's start, waiting for a turn included
 	At, Next  time.Time
 	Err       error
 }
@@ -81,6 +83,7 @@ type entry struct {
 type job struct {
 	feed  Feed
 	names []string
+	began time.Time
 }
 
 // notice is a status to publish that no reading brings about.

@@ -43,6 +43,11 @@ type pass struct {
 	// fn is told how many messages are left. Its errors end the pass.
 	fn func(m *Message, left uint64) error
 
+	// follow has the pass go on with what the stream takes in later, and wait for a
+	// server for as long as it is away.
+	follow  bool
+	created time.Time // of the stream that is followed
+
 	last uint64 // the stream's last sequence when the pass began
 	msg  Message
 	read bool // whether msg is one of the stream's
@@ -65,7 +70,7 @@ func (p *pass) run(ctx context.Context) error {
 		if p.msg.Sequence > at {
 			since = time.Now()
 		}
-		if ctx.Err() != nil || time.Since(since) > p.r.patience || p.r.nc.IsClosed() {
+		if ctx.Err() != nil || !p.follow && time.Since(since) > p.r.patience || p.r.nc.IsClosed() {
 			return p.r.explain(ctx, "read", lost.cause)
 		}
 		select {
@@ -93,6 +98,9 @@ func (p *pass) open(ctx context.Context) (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, p.refused(ctx, err)
 	}
+	if p.follow {
+		return c, p.same(ctx)
+	}
 	if p.last == 0 {
 		// After the consumer is there, so that what it begins with counts.
 		info, err := p.r.stream.Info(wait)
@@ -105,6 +113,21 @@ func (p *pass) open(ctx context.Context) (jetstream.Consumer, error) {
 		return c, errDone
 	}
 	return c, nil
+}
+
+// same makes sure that the stream is the one that was followed until now.
+func (p *pass) same(ctx context.Context) error {
+	info, err := p.r.State(ctx)
+	if err != nil {
+		return &lostError{err}
+	}
+	if p.created.IsZero() {
+		p.created = info.Created
+	}
+	if !info.Created.Equal(p.created) || info.State.LastSeq < max(p.msg.Sequence, p.conf.OptStartSeq-1) {
+		return ErrWentBack
+	}
+	return nil
 }
 
 // refused tells what the server will not do from what it cannot do now.
@@ -169,7 +192,7 @@ func (p *pass) attempt(ctx context.Context) error {
 // stalled decides what it means that nothing came for a while.
 func (p *pass) stalled(ctx context.Context, c jetstream.Consumer, got uint64, since time.Duration) error {
 	if !p.r.nc.IsConnected() {
-		if since > p.r.patience {
+		if !p.follow && since > p.r.patience {
 			return p.r.explain(ctx, "read", nats.ErrDisconnected)
 		}
 		return nil
@@ -180,6 +203,8 @@ func (p *pass) stalled(ctx context.Context, c jetstream.Consumer, got uint64, si
 	switch {
 	case err != nil:
 		return &lostError{err}
+	case info.NumPending == 0 && info.Delivered.Consumer <= got && p.follow:
+		return p.same(ctx)
 	case info.NumPending == 0 && info.Delivered.Consumer <= got:
 		return errDone // what was left has expired or was purged
 	case since > p.r.patience/2:
@@ -232,14 +257,14 @@ func (h *hand) one(m jetstream.Msg) error {
 		return &lostError{errGap}
 	}
 	h.got.Store(meta.Sequence.Consumer)
-	if meta.Sequence.Stream > p.last {
+	if !p.follow && meta.Sequence.Stream > p.last {
 		return errDone
 	}
 	p.msg, p.read = Message{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Header: m.Headers(), Data: m.Data()}, true
 	if err := p.fn(&p.msg, meta.NumPending); err != nil {
 		return err
 	}
-	if meta.NumPending == 0 {
+	if !p.follow && meta.NumPending == 0 {
 		return errDone
 	}
 	return nil

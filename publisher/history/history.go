@@ -33,6 +33,10 @@ var (
 // ErrGone means that the NATS server did not answer, or not in time.
 var ErrGone = errors.New("the NATS server does not answer")
 
+// ErrWentBack means that the stream is not the one that was followed any more: it
+// was made anew, or put back to an earlier state.
+var ErrWentBack = errors.New("the stream went back")
+
 // A Message is one as the stream holds it. Data must not be changed.
 type Message struct {
 	Subject  string

@@ -1,6 +1,6 @@
 // Package demo is the verb that shows the whole of rankwatch in one process:
-// the API simulator, a worker, a NATS server, and an ordinary subscriber that
-// prints what it hears.
+// the API simulator, a worker, a NATS server, the web page, and an ordinary
+// subscriber that prints what it hears.
 package demo
 
 import (
@@ -17,16 +17,20 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/metrics"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/site"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss/simulator"
 )
 
 const long = `Runs everything in one process: a simulator of the ranking API whose boards
-change all the time, a worker that reads three of them every three seconds, and a
-NATS server. What happens is printed as an ordinary subscriber hears it.
+change all the time, a worker that reads three of them every three seconds, a NATS
+server, and the web page. What happens is printed as an ordinary subscriber hears
+it.
 
 It needs no token, no network and no file; what it stores goes into a temporary
 directory that is removed at the end.`
@@ -51,6 +55,9 @@ const step = 1500 * time.Millisecond
 
 // busAddress is tried first, because it is where NATS clients look.
 const busAddress = "127.0.0.1:4222"
+
+// pageAddress is tried first, as it is what run serves at.
+const pageAddress = "127.0.0.1:8080"
 
 type options struct {
 	length time.Duration
@@ -96,16 +103,22 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return fmt.Errorf("listen for the simulator: %w", err)
 	}
 	source := "http://" + ln.Addr().String()
-	w, readings, err := openWorker(ctx, dir, source, errs)
+	http, err := web.Listen(ctx, settings.HTTP{Listen: freeOr(ctx, pageAddress)})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	page, readings, err := openWorker(ctx, dir, source, errs)
+	if err != nil {
+		return errors.Join(err, http.Close(), ln.Close())
+	}
+	page.Listener = http
+	w := page.Worker
 	s, err := subscribe(w.URL())
 	if err != nil {
-		return errors.Join(err, w.Close(), ln.Close())
+		return errors.Join(err, w.Close(), http.Close(), ln.Close())
 	}
 	defer s.close()
-	show := &show{out: out, look: look{text.StyleOf(out)}, fold: newFold(prefix), bus: w.URL(), readings: readings, began: began}
+	show := &show{out: out, look: look{text.StyleOf(out)}, fold: newFold(prefix), bus: w.URL(), page: http.URL(), readings: readings, began: began}
 	show.intro(source)
 
 	// The API goes last: a reading under way at the end is not to fail.
@@ -121,6 +134,7 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		defer stopServing()
 		return w.Run(gctx)
 	})
+	g.Go(func() error { return page.Serve(gctx) })
 	g.Go(func() error { return show.follow(s.messages, done) })
 	if err := g.Wait(); err != nil {
 		return err
@@ -128,22 +142,35 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	return show.summary()
 }
 
-const prefix = "rankwatch"
+const (
+	stream = "RANKWATCH"
+	prefix = "rankwatch"
+)
 
-func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*worker.Worker, *readings, error) {
+// quiet logs what goes wrong; what goes well is told by the events.
+func quiet(errs io.Writer) *slog.Logger {
+	return worker.NewLogger(errs, settings.Log{Level: slog.LevelWarn})
+}
+
+// openWorker returns the worker and what its readings are counted by.
+func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*site.Site, *readings, error) {
 	watchlists, err := watcher.ParseWatchlists("demo", []byte(lists))
 	if err != nil {
 		return nil, nil, err
 	}
 	s := settings.Settings{
 		DataDir: dir, NATS: settings.NATS{Listen: freeOr(ctx, busAddress)},
-		Stream: "RANKWATCH", Prefix: prefix, Replicas: 1, Retention: 24 * time.Hour, Backlog: 64 << 20,
+		Stream: stream, Prefix: prefix, Replicas: 1, Retention: 24 * time.Hour, Backlog: 64 << 20,
 		FastMoss: settings.FastMoss{URL: source, Token: settings.NewSecret(simulator.DefaultToken), Rate: 100, Concurrency: len(watchlists), Timeout: 5 * time.Second},
 	}
-	s.Log.Level = slog.LevelWarn // what goes well is told by the events
 	var r readings
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: watchlists, Observe: r.observe, Logger: worker.NewLogger(errs, s.Log)})
-	return w, &r, err
+	counted, log := metrics.NewReadings(), quiet(errs)
+	observe := func(a watcher.Attempt) {
+		r.observe(a)
+		counted.Observe(a)
+	}
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: watchlists, Observe: observe, Logger: log})
+	return &site.Site{Settings: s, Worker: w, Readings: counted, Logger: log}, &r, err
 }
 
 // freeOr returns the address if nobody listens on it, else any port.

@@ -61,6 +61,7 @@ type show struct {
 	look     look
 	fold     *fold
 	bus      string
+	page     string
 	readings *readings
 	began    time.Time
 	hints    int
@@ -80,12 +81,13 @@ func (s *show) intro(source string) {
   simulator  %-24s  plays the ranking API; its boards change all the time
   worker     %-24s  reads, verifies and compares them, publishes what changed
   NATS       %-24s  keeps the events and hands them to whoever listens
+  page       %-24s  shows it all: open it in a browser
 
 To listen along with any NATS client, in another terminal:
 
   nats sub '%s.>' -s %s
 
-`, source, "3 boards, every 3 s", s.bus, prefix, s.bus)
+`, source, "3 boards, every 3 s", s.bus, s.page, prefix, s.bus)
 }
 
 // follow prints messages until done, and then those that are there already.

@@ -12,8 +12,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/metrics"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/site"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 )
 
@@ -62,9 +65,14 @@ func run(ctx context.Context, stderr io.Writer) error {
 	for _, name := range settings.Unknown(os.Environ()) {
 		log.Warn("unknown variable, ignored", "variable", name)
 	}
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Logger: log})
+	http, err := web.Listen(ctx, s.HTTP)
 	if err != nil {
 		return err
+	}
+	readings := metrics.NewReadings()
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Observe: readings.Observe, Logger: log})
+	if err != nil {
+		return errors.Join(err, http.Close())
 	}
 	log.Info("started", "version", version.String(), "watchlists", len(lists), "data_dir", s.DataDir, "stream", s.Stream, "prefix", s.Prefix)
 	// Parsing a large watchlist file takes much more than what it leaves.
@@ -73,6 +81,8 @@ func run(ctx context.Context, stderr io.Writer) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error { return r.run(gctx) })
+	page := site.Site{Listener: http, Settings: s, Worker: w, Readings: readings, Logger: log}
+	g.Go(func() error { return page.Serve(gctx) })
 	if err := g.Wait(); err != nil {
 		return err
 	}

@@ -1,0 +1,214 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/history"
+	"github.com/rankwatch/rankwatch/watcher"
+	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+)
+
+func (a *API) watchlists(ctx context.Context, _ *http.Request, q *Query) (answer, error) {
+	if err := q.Done(); err != nil {
+		return answer{}, err
+	}
+	out := Watchlists{Version: a.cfg.Version, Token: condition(a.cfg.Worker.TokenStanding())}
+	for _, s := range a.cfg.Worker.Standings() {
+		out.Watchlists = append(out.Watchlists, standing(s))
+	}
+	err := a.tips(ctx, &out)
+	if err != nil && FaultOf(err).Status != http.StatusServiceUnavailable {
+		return answer{}, err
+	}
+	out.Bus = err == nil
+	return answer{out, revalidate}, nil
+}
+
+// tips tells where the stream is, in all and of each watchlist.
+func (a *API) tips(ctx context.Context, out *Watchlists) error {
+	r, err := a.cfg.Reader(ctx)
+	if err != nil {
+		return err
+	}
+	// The sequence first: what can be followed from is never behind a board that
+	// is told of.
+	info, err := r.State(ctx)
+	if err != nil {
+		return err
+	}
+	boards, err := r.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range out.Watchlists {
+		w := &out.Watchlists[i]
+		if b, ok := boards[w.Name]; ok {
+			w.Sequence, w.Changed = &b.Sequence, stamp(b.Stored)
+			if b.Revision > 0 {
+				w.Revision = &b.Revision
+			}
+		}
+	}
+	out.Sequence = &info.State.LastSeq
+	return nil
+}
+
+func standing(s watcher.Standing) Watchlist {
+	w := s.Watchlist
+	out := Watchlist{
+		Name: w.Name, Region: w.Region(), Top: w.Top, Margin: w.Margin, Ties: w.Rules.Ties.String(),
+		Schedule: schedule(w), Period: w.Period.String(), Filter: filter(w.Filter),
+		Tried: stamp(s.Tried), Read: stamp(s.Read), Next: stamp(s.Next), Reading: s.Reading, Overdue: overdue(w, s.Read),
+		Failures: s.Failures, Condition: condition(s.Condition),
+	}
+	if s.Outcome != "" {
+		out.Outcome, out.Reason, out.Detail, out.Events = &s.Outcome, optional(s.Reason), optional(s.Detail), &s.Events
+	}
+	return out
+}
+
+func schedule(w watcher.Watchlist) string {
+	if w.Cron == "" {
+		return "every " + brief(w.Every)
+	}
+	if w.Timezone == nil {
+		return "cron " + w.Cron + " UTC"
+	}
+	return "cron " + w.Cron + " " + w.Timezone.String()
+}
+
+// brief writes a duration without what is zero at its end: 6h, not 6h0m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// overdue is the second time after a reading at which another one is due.
+func overdue(w watcher.Watchlist, read time.Time) *string {
+	if read.IsZero() {
+		return nil
+	}
+	if w.Cron == "" {
+		return stamp(read.Add(2 * w.Every))
+	}
+	s, err := cron.ParseStandard(w.Cron)
+	if err != nil {
+		return nil // it was checked when it was read
+	}
+	zone := w.Timezone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return stamp(s.Next(s.Next(read.In(zone))))
+}
+
+func filter(f fastmoss.Filter) map[string]any {
+	out := map[string]any{}
+	if f.Region != "" {
+		out["region"] = f.Region
+	}
+	put := func(to map[string]any, key string, v fastmoss.Opt[int64]) {
+		if v.Valid {
+			to[key] = v.Value
+		}
+	}
+	put(out, "creator_category_id", f.CreatorCategoryID)
+	put(out, "product_category_l1_id", f.ProductCategoryL1ID)
+	put(out, "product_category_l2_id", f.ProductCategoryL2ID)
+	put(out, "product_category_l3_id", f.ProductCategoryL3ID)
+	put(out, "ecommerce_type", f.EcommerceType)
+	put(out, "follower_age_type", f.FollowerAgeType)
+	put(out, "follower_gender_type", f.FollowerGenderType)
+	followers := map[string]any{}
+	put(followers, "min", f.FollowerCountRange.Min)
+	put(followers, "max", f.FollowerCountRange.Max)
+	if len(followers) > 0 {
+		out["follower_count_range"] = followers
+	}
+	return out
+}
+
+func condition(c *watcher.Condition) *Condition {
+	if c == nil {
+		return nil
+	}
+	return &Condition{Status: c.Status, Reason: c.Reason, Detail: c.Detail, Since: event.Time(c.Since)}
+}
+
+// stamp is nil for no time.
+func stamp(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := event.Time(t)
+	return &s
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// unknown says that there is no watchlist of that name, if none is configured,
+// and else that nothing was published of it yet.
+func (a *API) unknown(name string) error {
+	if _, ok := a.cfg.Worker.Standing(name); ok {
+		return notFound(fmt.Sprintf("nothing was published of %s yet", name))
+	}
+	return notFound(fmt.Sprintf("no watchlist %q", short(name)))
+}
+
+// extent is what the stream holds of a watchlist's boards.
+type extent struct {
+	first, last             *history.Message
+	firstRevision, revision uint64
+}
+
+func (a *API) extent(ctx context.Context, r *history.Reader, name string) (extent, error) {
+	var e extent
+	if !isName(name) {
+		return e, a.unknown(name)
+	}
+	var err error
+	if e.last, err = r.LastBoard(ctx, name); err == nil {
+		e.first, err = r.FirstBoard(ctx, name)
+	}
+	if errors.Is(err, history.ErrNotFound) {
+		return e, a.unknown(name)
+	}
+	if err != nil {
+		return e, err
+	}
+	e.revision, _ = e.last.Revision()
+	e.firstRevision, _ = e.first.Revision()
+	return e, nil
+}
+
+// isName says that a text can be the name of a watchlist.
+func isName(s string) bool {
+	if s == "" || len(s) > 63 || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
