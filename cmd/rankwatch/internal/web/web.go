@@ -42,8 +42,10 @@ type Config struct {
 	Version string
 	Metrics http.Handler
 	// Ready says why the worker is not ready, in words that anybody may read.
-	Ready  func(ctx context.Context) error
-	Logger *slog.Logger
+	Ready func(ctx context.Context) error
+	// Counter counts requests. It may be nil.
+	Counter Counter
+	Logger  *slog.Logger
 }
 
 // A Listener is an address taken, before anything is served there.
@@ -165,7 +167,8 @@ func Handler(cfg Config, at net.Addr) (http.Handler, error) {
 		mux.Handle("/metrics", cfg.Metrics)
 	}
 	mux.Handle("/", compress(files))
-	return &guard{next: mux, hosts: hostsOf(at, cfg.HTTP.Hosts), token: newToken(cfg.HTTP, cfg.Logger), log: cfg.Logger}, nil
+	guarded := &guard{next: mux, hosts: hostsOf(at, cfg.HTTP.Hosts), token: newToken(cfg.HTTP, cfg.Logger), log: cfg.Logger}
+	return counting(guarded, cfg.Counter), nil
 }
 
 // health answers 200, or 503 with what check says.
