@@ -6,13 +6,14 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -171,19 +172,23 @@ func Handler(cfg Config, at net.Addr) (http.Handler, error) {
 	return counting(guarded, cfg.Counter), nil
 }
 
-// health answers 200, or 503 with what check says.
+// health answers 200, or 503 with what check says, one problem a line of it.
 func health(check func(context.Context) error) http.Handler {
+	type answer struct {
+		Status   string   `json:"status"` // ok or unavailable
+		Problems []string `json:"problems"`
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("Content-Type", "application/json")
 		h.Set("Cache-Control", "no-store")
-		text := "ok\n"
+		out, status := answer{Status: "ok", Problems: []string{}}, http.StatusOK
 		if check != nil {
 			if err := check(r.Context()); err != nil {
-				text = err.Error() + "\n"
-				w.WriteHeader(http.StatusServiceUnavailable)
+				out, status = answer{Status: "unavailable", Problems: strings.Split(err.Error(), "\n")}, http.StatusServiceUnavailable
 			}
 		}
-		_, _ = io.WriteString(w, text) // a client that is gone is told nothing
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(out) // a client that is gone is told nothing
 	})
 }
