@@ -221,7 +221,7 @@ func (b *tab) each(fn func(view string)) {
 		if strings.Contains(address, "%s") {
 			address = fmt.Sprintf(address, uid)
 		}
-		b.do(chromedp.Navigate(b.base + "/icon.svg")) // so that the next is a load, not a change of the hash
+		b.do(chromedp.Navigate("about:blank")) // so that the next is a load, not a change of the hash
 		b.visit(address)
 		switch view {
 		case "board":
