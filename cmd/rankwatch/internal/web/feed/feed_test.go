@@ -73,7 +73,7 @@ var views = []view{
 // connection is cut, by chance or by the server.
 func (s *site) follow(rng *rand.Rand, v view) (got []uint64) {
 	last := "0"
-	for {
+	for s.t.Context().Err() == nil {
 		l, err := s.try(v.query, last)
 		if err != nil || l.body.StatusCode != http.StatusOK {
 			continue // it is being started again
@@ -101,6 +101,7 @@ func (s *site) follow(rng *rand.Rand, v view) (got []uint64) {
 		}
 		l.cut()
 	}
+	return got
 }
 
 // followAll has a client for each view, while publish publishes, and compares.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -22,6 +23,7 @@ type site struct {
 	*webtest.Bus
 	t     testing.TB
 	srv   *httptest.Server
+	stop  context.CancelFunc
 	ended chan struct{} // has an entry for each connection that the feed is done with
 
 	mu  sync.Mutex
@@ -40,10 +42,14 @@ func newSite(t testing.TB, cfg feed.Config) *site {
 func (s *site) serve(cfg feed.Config) {
 	cfg.Reader, cfg.Logger = s.Reader, slog.New(slog.DiscardHandler)
 	f := feed.New(cfg)
-	s.srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.srv = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.ServeHTTP(w, r)
 		s.ended <- struct{}{}
 	}))
+	serving, stop := context.WithCancel(context.Background())
+	s.srv.Config.BaseContext = func(net.Listener) context.Context { return serving }
+	s.stop = stop
+	s.srv.Start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.url = s.srv.URL
@@ -57,7 +63,7 @@ func (s *site) at() string {
 
 // close ends the server at once, whoever is connected.
 func (s *site) close() {
-	s.srv.CloseClientConnections()
+	s.stop()
 	s.srv.Close()
 }
 

@@ -77,6 +77,7 @@ func (b *Bus) Start() {
 		b.t.Fatal("nats-server is not ready")
 	}
 	b.srv = srv
+	b.await(true)
 }
 
 // Stop stops the server and keeps what it stored.
@@ -85,6 +86,19 @@ func (b *Bus) Stop() {
 		b.srv.Shutdown()
 		b.srv.WaitForShutdown()
 		b.srv = nil
+		b.await(false)
+	}
+}
+
+// await waits until the connection has noticed that the server is there, or not.
+func (b *Bus) await(connected bool) {
+	if b.Conn == nil {
+		return
+	}
+	changed := b.Conn.StatusChanged()
+	defer b.Conn.RemoveStatusListener(changed)
+	for b.Conn.IsConnected() != connected && !b.Conn.IsClosed() {
+		<-changed
 	}
 }
 
