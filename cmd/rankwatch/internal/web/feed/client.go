@@ -251,7 +251,13 @@ func (c *client) gap(ctx context.Context, h *history.Reader) error {
 	if err != nil {
 		return err
 	}
-	if first := max(info.State.FirstSeq, swept); c.place.sequence+1 < first {
+	first := swept
+	if c.place.sequence > 0 {
+		// It saw a message that is not there any more. Who saw none may begin where
+		// the stream does: what came before need not have been for the public.
+		first = max(first, info.State.FirstSeq)
+	}
+	if c.place.sequence+1 < first {
 		c.buf = fmt.Appendf(c.buf, "event: gap\ndata: {\"from\":%d,\"to\":%d}\n\n", c.place.sequence+1, first-1)
 	}
 	return nil
