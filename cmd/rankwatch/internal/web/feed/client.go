@@ -74,6 +74,7 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.ring = f.join(last); c.ring == nil {
+		w.Header().Set("Connection", "close") // others may want to connect
 		(&api.Fault{Status: http.StatusServiceUnavailable, Detail: "too many listen already", Retry: clientsRetry}).Write(w)
 		return
 	}
