@@ -32,7 +32,10 @@ type client struct {
 	place  place
 	w      http.ResponseWriter
 	rc     *http.ResponseController
-	buf    []byte
+	// What is to be written: first buf, which is the client's own, and then items,
+	// which all share.
+	buf   []byte
+	items []*item
 }
 
 // request reads what is asked for. resume is false without an id to go on after.
@@ -130,20 +133,22 @@ func (c *client) reset(last uint64) {
 
 // flush writes what is waiting, in bounded time.
 func (c *client) flush() error {
-	if len(c.buf) == 0 {
+	if len(c.buf)+len(c.items) == 0 {
 		return nil
 	}
+	defer func() { c.buf, c.items = nil, c.items[:0] }()
 	if err := c.rc.SetWriteDeadline(time.Now().Add(c.feed.cfg.Write)); err != nil {
 		return err
 	}
-	_, err := c.w.Write(c.buf)
-	if c.buf = c.buf[:0]; cap(c.buf) > 64<<10 {
-		c.buf = nil
+	if _, err := c.w.Write(c.buf); err != nil {
+		return err
 	}
-	if err == nil {
-		err = c.rc.Flush()
+	for _, it := range c.items {
+		if _, err := c.w.Write(it.frame); err != nil {
+			return err
+		}
 	}
-	return err
+	return c.rc.Flush()
 }
 
 // run sends until something ends it. Errors of a client that is gone are told to
@@ -162,7 +167,9 @@ func (c *client) run(ctx context.Context) {
 			err = c.catchUp(ctx, v.low, beat)
 		}
 		for _, it := range v.items {
-			c.take(it)
+			if c.place.sequence = it.sequence; c.filter.has(it.subject) {
+				c.items = append(c.items, it)
+			}
 		}
 		if err == nil {
 			err = c.flush()
@@ -180,13 +187,6 @@ func (c *client) run(ctx context.Context) {
 		case <-beat.C:
 			c.buf = append(c.buf, ": \n\n"...)
 		}
-	}
-}
-
-func (c *client) take(it *item) {
-	c.place.sequence = it.sequence
-	if c.filter.has(it.subject) {
-		c.buf = append(c.buf, it.frame...)
 	}
 }
 
@@ -225,8 +225,8 @@ func (c *client) read(ctx context.Context, low uint64, beat *time.Ticker) error 
 			return err
 		}
 		c.place.sequence = m.Sequence
-		if it != nil {
-			c.take(it)
+		if it != nil && c.filter.has(it.subject) {
+			c.buf = append(c.buf, it.frame...)
 		}
 		return nil
 	})

@@ -48,7 +48,9 @@ func StartBus(t testing.TB) *Bus {
 		t.Fatal(err)
 	}
 	b := &Bus{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	b.Start()
 	t.Cleanup(b.Stop)
 	b.Conn, err = nats.Connect("nats://127.0.0.1:"+strconv.Itoa(b.port), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0))
