@@ -31,6 +31,7 @@ const (
 
 // read makes one reading of a feed and settles it for each of its watchlists.
 func (w *Worker) read(ctx context.Context, j *job) {
+	j.began = time.Now()
 	for _, name := range j.names {
 		if err := w.adopt(ctx, name); err != nil {
 			w.failed(ctx, j, fmt.Errorf("ask the stream about %s: %w", name, err))
@@ -163,7 +164,7 @@ func (w *Worker) settle(ctx context.Context, j *job, name string, scan *Scan) {
 			w.failedOne(ctx, j, name, err)
 			return
 		}
-		w.committed(wl, out, scan)
+		w.committed(j, wl, out, scan)
 		return
 	}
 	w.failedOne(ctx, j, name, fmt.Errorf("commit %s: %w %d times", name, ErrStale, staleTries))
@@ -199,8 +200,11 @@ func (w *Worker) step(wl Watchlist, scan *Scan) (*settled, error) {
 	return s.compute()
 }
 
-func (w *Worker) committed(wl Watchlist, out *settled, scan *Scan) {
-	a := Attempt{Watchlist: wl.Name, Outcome: out.outcome, Reason: out.reason, Events: out.events, At: scan.At}
+func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) {
+	a := Attempt{
+		Watchlist: wl.Name, Outcome: out.outcome, Reason: out.reason, Events: out.events, Counts: out.counts,
+		Took: time.Since(j.began), At: scan.At,
+	}
 	for _, b := range out.commit.Batches {
 		if b.Chain.Kind == event.Board {
 			a.Revision = b.Revision
@@ -221,7 +225,7 @@ func (w *Worker) committed(wl Watchlist, out *settled, scan *Scan) {
 	}
 	a.Next, _ = w.schedule.At(wl.Name)
 	w.mu.Unlock()
-	w.holds(wl.Name, out.condition, "")
+	w.holds(out.commit, out.condition, out.detail)
 	if failures > 0 {
 		w.cfg.Logger.Info("reading succeeds again", "watchlist", wl.Name, "failures", failures)
 	}
@@ -273,7 +277,7 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 	next, _ := w.schedule.At(name)
 	first := e.failures == 1
 	origin := event.Origin{Prefix: w.cfg.Prefix, Region: e.watchlist.Region(), Watchlist: name}
-	a := Attempt{Watchlist: name, Outcome: v.outcome, Reason: v.reason, At: now, Next: next, Err: err}
+	a := Attempt{Watchlist: name, Outcome: v.outcome, Reason: v.reason, Took: now.Sub(j.began), At: now, Next: next, Err: err}
 	e.tried(a, cmp.Or(v.detail, err.Error()))
 	w.mu.Unlock()
 
@@ -356,7 +360,7 @@ func (w *Worker) tell(o event.Origin, change statusChange, tried bool) error {
 			continue
 		}
 		if err == nil {
-			w.holds(o.Watchlist, c.condition, change.detail)
+			w.holds(c.commit, c.condition, change.detail)
 		}
 		if err == nil && len(c.commit.Batches) > 0 {
 			w.cfg.Committed()
