@@ -142,7 +142,9 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	if err := srv.Shutdown(grace); err != nil {
 		_ = srv.Close() // the connections that are left are cut
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
 	return nil
 }
 
