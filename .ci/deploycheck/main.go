@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -56,13 +55,8 @@ func compose() error {
 // given are metrics of the Go client library and of Prometheus itself.
 var given = map[string][]string{"up": {}, "process_start_time_seconds": {}, "process_resident_memory_bytes": {}}
 
-var (
-	metric = regexp.MustCompile(`^(rankwatch_\w+)(?:\{([^}]*)\})?`)
-	label  = regexp.MustCompile(`[a-z_]+`)
-	value  = regexp.MustCompile(`"[^"]*"`)
-)
-
-// known reads deploy/metrics.txt: a metric a line, its labels in braces behind it.
+// known reads deploy/metrics.txt: a metric a line, with type, labels and help
+// behind it, tabs between them.
 func known() (map[string][]string, error) {
 	data, err := os.ReadFile("deploy/metrics.txt")
 	if err != nil {
@@ -70,9 +64,11 @@ func known() (map[string][]string, error) {
 	}
 	out := map[string][]string{}
 	for line := range strings.Lines(string(data)) {
-		if m := metric.FindStringSubmatch(line); m != nil {
-			out[m[1]] = append(out[m[1]], label.FindAllString(value.ReplaceAllString(m[2], ""), -1)...)
+		f := strings.Split(line, "\t")
+		if len(f) != 4 {
+			return nil, fmt.Errorf("deploy/metrics.txt: %q has not four fields", line)
 		}
+		out[f[0]] = strings.Split(f[2], ",")
 	}
 	if len(out) == 0 {
 		return nil, errors.New("deploy/metrics.txt: no metrics in it")
