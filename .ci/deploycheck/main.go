@@ -194,7 +194,9 @@ func rules() ([]string, error) {
 		return nil, err
 	}
 	var f struct {
-		Groups []struct{ Rules []struct{ Alert, Expr string } }
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
 	}
 	if err := yaml.Unmarshal(data, &f); err != nil {
 		return nil, err
