@@ -128,6 +128,15 @@ const (
 	reasonOther    reason = "other"
 )
 
+// RefusalReasons are the keys that Stats.Refusals can have.
+func RefusalReasons() []string {
+	var all []string
+	for _, r := range []reason{reasonFence, reasonBusy, reasonTooLarge, reasonStorage, reasonTimeout, reasonAway, reasonOther} {
+		all = append(all, string(r))
+	}
+	return all
+}
+
 // Codes of the server that nats.go does not name.
 const (
 	codeInsufficient   jetstream.ErrorCode = 10023
@@ -184,7 +193,7 @@ func (p *Publisher) transmit(ctx context.Context, msgs []*nats.Msg) (*jetstreame
 	p.stats.update(func(s *Stats) {
 		s.Groups++
 		s.LastPublish, s.LastError = time.Now(), ""
-		s.Latency = s.LastPublish.Sub(start)
+		s.Latency.add(s.LastPublish.Sub(start))
 		for _, m := range msgs {
 			s.Bytes += uint64(len(m.Data))
 		}
@@ -198,10 +207,13 @@ func (p *Publisher) publishGroup(ctx context.Context, group []state.Info) error 
 	if err != nil {
 		return err
 	}
+	p.spans(ctx, parts)
 	a, err := p.transmit(ctx, msgs)
 	if err != nil {
+		endSpans(parts, 0, err)
 		return err
 	}
+	endSpans(parts, firstOf(a), nil)
 	return p.acknowledge(acks(parts, a)...)
 }
 

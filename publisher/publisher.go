@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,7 +177,10 @@ func (p *Publisher) Conn() *nats.Conn { return p.nc }
 // Stats tells what was done and how things are.
 func (p *Publisher) Stats() Stats {
 	s := p.stats.snapshot()
-	s.Connected = p.nc.IsConnected()
+	s.Connected, s.Free = p.nc.IsConnected(), -1
+	if n, err := freeSpace(p.cfg.StateDir); err == nil && n < math.MaxInt64 {
+		s.Free = n
+	}
 	return s
 }
 

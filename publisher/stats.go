@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"maps"
+	"sort"
 	"sync"
 	"time"
 )
@@ -21,8 +22,28 @@ type Stats struct {
 	Broken         uint64            // chains that begin anew
 	Fenced         uint64            // watchlists lost to another writer
 	LastPublish    time.Time
-	Latency        time.Duration // of the last publish
-	LastError      string        // of the last publish, empty after a success
+	Latency        Latency // of all publishes that the server took
+	LastError      string  // of the last publish, empty after a success
+	Free           int64   // bytes that may still be written where Config.StateDir is; -1 if unknown
+}
+
+// A Latency is a histogram of how long publishes took, from sending an atomic
+// batch to the server's commit. Counts has the number of those within each of
+// LatencyBounds, and of longer ones at its end.
+type Latency struct {
+	Counts [len(latencyBounds) + 1]uint64
+	Sum    time.Duration
+}
+
+// In seconds: a batch costs about three fsyncs, and is given up after ten seconds.
+var latencyBounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// LatencyBounds are the upper bounds of a Latency's counts, in seconds.
+func LatencyBounds() []float64 { return latencyBounds[:] }
+
+func (l *Latency) add(took time.Duration) {
+	l.Sum += took
+	l.Counts[sort.SearchFloat64s(latencyBounds[:], took.Seconds())]++
 }
 
 type counters struct {

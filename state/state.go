@@ -171,6 +171,12 @@ func (db *DB) Backlog() Depth {
 	return d
 }
 
+// Writable makes a small change durable, and returns why that cannot be done. It
+// waits for the disk.
+func (db *DB) Writable() error {
+	return db.update("try to write", "", func(*txn) error { return nil })
+}
+
 // Size returns how many bytes of the file are in use or free for reuse, or -1
 // when the DB can no longer be used. The file never shrinks.
 func (db *DB) Size() int64 {

@@ -59,6 +59,7 @@ type settled struct {
 	events  int
 	// condition is what the record has from then on.
 	condition *condition
+	detail    string // of the condition, if it is new
 }
 
 func (s *step) origin() event.Origin {
@@ -220,8 +221,8 @@ func (s *step) hold() *settled {
 
 // wait writes what a reading that is held back leaves behind.
 func (s *step) wait(out *settled) (_ *settled, err error) {
-	out.commit.Batches, err = s.say(event.StatusWaiting, ReasonLoss, fmt.Sprintf(
-		"%d of %d members are gone at once; waiting for a reading that confirms it", len(s.result.Lost), s.result.Present))
+	out.detail = fmt.Sprintf("%d of %d members are gone at once; waiting for a reading that confirms it", len(s.result.Lost), s.result.Present)
+	out.commit.Batches, err = s.say(event.StatusWaiting, ReasonLoss, out.detail)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,17 @@ func (w *Worker) standing(name string) Standing {
 	return s
 }
 
+// Overdue is when the last good reading is too old whatever else is said of it:
+// the second time after it at which another one was due. It is zero before the
+// first good reading.
+func (s *Standing) Overdue() time.Time {
+	if s.Read.IsZero() {
+		return time.Time{}
+	}
+	r := rhythmOf(s.Watchlist)
+	return r.after(r.after(s.Read))
+}
+
 // TokenStanding tells of the token, as far as a status told of it; nil if all is
 // well.
 func (w *Worker) TokenStanding() *Condition {
@@ -109,9 +120,10 @@ func (w *Worker) holds(watchlist string, c *condition, detail string) {
 	*held = now
 }
 
-// known is the condition as others see it; nil is nil.
+// known is the condition as others see it, nil if all is well. A watchlist that
+// is configured is not retired, whatever its last status told.
 func (c *condition) known() *Condition {
-	if c == nil {
+	if c == nil || c.Status == event.StatusRetired {
 		return nil
 	}
 	return &Condition{Status: c.Status, Reason: c.Reason, Since: c.Since}

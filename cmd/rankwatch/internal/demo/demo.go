@@ -17,9 +17,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/metrics"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/site"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/text"
-	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
 	"github.com/rankwatch/rankwatch/watcher"
@@ -106,10 +107,12 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	w, readings, err := openWorker(ctx, dir, source, errs)
+	page, readings, err := openWorker(ctx, dir, source, errs)
 	if err != nil {
 		return errors.Join(err, http.Close(), ln.Close())
 	}
+	page.Listener = http
+	w := page.Worker
 	s, err := subscribe(w.URL())
 	if err != nil {
 		return errors.Join(err, w.Close(), http.Close(), ln.Close())
@@ -131,9 +134,7 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		defer stopServing()
 		return w.Run(gctx)
 	})
-	g.Go(func() error {
-		return web.Run(gctx, http, web.Config{Worker: w, Stream: stream, Prefix: prefix, Version: version.String(), Logger: quiet(errs)})
-	})
+	g.Go(func() error { return page.Serve(gctx) })
 	g.Go(func() error { return show.follow(s.messages, done) })
 	if err := g.Wait(); err != nil {
 		return err
@@ -151,7 +152,8 @@ func quiet(errs io.Writer) *slog.Logger {
 	return worker.NewLogger(errs, settings.Log{Level: slog.LevelWarn})
 }
 
-func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*worker.Worker, *readings, error) {
+// openWorker returns the worker and what its readings are counted by.
+func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*site.Site, *readings, error) {
 	watchlists, err := watcher.ParseWatchlists("demo", []byte(lists))
 	if err != nil {
 		return nil, nil, err
@@ -162,8 +164,13 @@ func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*worke
 		FastMoss: settings.FastMoss{URL: source, Token: settings.NewSecret(simulator.DefaultToken), Rate: 100, Concurrency: len(watchlists), Timeout: 5 * time.Second},
 	}
 	var r readings
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: watchlists, Observe: r.observe, Logger: quiet(errs)})
-	return w, &r, err
+	counted, log := metrics.NewReadings(), quiet(errs)
+	observe := func(a watcher.Attempt) {
+		r.observe(a)
+		counted.Observe(a)
+	}
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: watchlists, Observe: observe, Logger: log})
+	return &site.Site{Settings: s, Worker: w, Readings: counted, Logger: log}, &r, err
 }
 
 // freeOr returns the address if nobody listens on it, else any port.

@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/metrics"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/site"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
@@ -67,7 +69,8 @@ func run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Logger: log})
+	readings := metrics.NewReadings()
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Observe: readings.Observe, Logger: log})
 	if err != nil {
 		return errors.Join(err, http.Close())
 	}
@@ -78,9 +81,8 @@ func run(ctx context.Context, stderr io.Writer) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error { return r.run(gctx) })
-	g.Go(func() error {
-		return web.Run(gctx, http, web.Config{HTTP: s.HTTP, Worker: w, Stream: s.Stream, Prefix: s.Prefix, Version: version.String(), Logger: log})
-	})
+	page := site.Site{Listener: http, Settings: s, Worker: w, Readings: readings, Logger: log}
+	g.Go(func() error { return page.Serve(gctx) })
 	if err := g.Wait(); err != nil {
 		return err
 	}

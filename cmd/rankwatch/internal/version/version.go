@@ -43,7 +43,14 @@ func String() string {
 	return describe(info)
 }
 
-func describe(info *debug.BuildInfo) string {
+// Commit is what the build was made of, 12 digits or `unknown`; with ` (modified)`
+// behind it if something was changed.
+func Commit() string {
+	info, _ := debug.ReadBuildInfo()
+	return commit(info)
+}
+
+func commit(info *debug.BuildInfo) string {
 	commit, dirty := "unknown", ""
 	if info != nil {
 		for _, s := range info.Settings {
@@ -55,5 +62,9 @@ func describe(info *debug.BuildInfo) string {
 			}
 		}
 	}
-	return fmt.Sprintf("rankwatch %s, commit %s%s, %s %s/%s", number(info), commit, dirty, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return commit + dirty
+}
+
+func describe(info *debug.BuildInfo) string {
+	return fmt.Sprintf("rankwatch %s, commit %s, %s %s/%s", number(info), commit(info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -8,11 +8,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/nats-io/nats.go"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
@@ -43,19 +47,28 @@ type Config struct {
 }
 
 // A Listener is an address taken, before anything is served there.
-type Listener struct{ ln net.Listener }
+type Listener struct {
+	ln    net.Listener
+	token bool
+}
 
 // Listen takes the address that the settings name. It returns nil if that is none.
-// An address that cannot be had is an *exit.UsageError.
+// An address that cannot be had, or a token file of no use, is an
+// *exit.UsageError.
 func Listen(ctx context.Context, s settings.HTTP) (*Listener, error) {
 	if s.Listen == "" {
 		return nil, nil
+	}
+	if s.TokenFile != "" {
+		if _, err := readToken(s.TokenFile); err != nil {
+			return nil, exit.AsUsage(fmt.Errorf("RANKWATCH_HTTP_TOKEN_FILE: %w", err))
+		}
 	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen)
 	if err != nil {
 		return nil, exit.AsUsage(fmt.Errorf("RANKWATCH_HTTP_LISTEN: %w; choose another address, port 0 for any, or off", err))
 	}
-	return &Listener{ln}, nil
+	return &Listener{ln: ln, token: s.Token.Set() || s.TokenFile != ""}, nil
 }
 
 // Close gives the address back if Run was never called. A nil Listener has none.
@@ -68,22 +81,27 @@ func (l *Listener) Close() error {
 
 // URL is where the page is.
 func (l *Listener) URL() string {
-	host, port, err := net.SplitHostPort(l.ln.Addr().String())
-	if err != nil {
-		return "http://" + l.ln.Addr().String() + "/"
+	at := l.ln.Addr().String()
+	if a, ok := l.ln.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		at = net.JoinHostPort("localhost", strconv.Itoa(a.Port))
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+	return "http://" + at + "/"
+}
+
+// announce logs where the page is, and once if everybody may look at it.
+func (l *Listener) announce(log *slog.Logger) {
+	log.Info("http listening", "url", l.URL())
+	if a, ok := l.ln.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && !l.token {
+		log.Warn("http is open to whoever can reach this machine: set RANKWATCH_HTTP_TOKEN or listen on loopback", "listen", a.String())
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
 const (
 	headerTime = 5 * time.Second
-	idleTime   = 2 * time.Minute
+	idleTime   = 30 * time.Second
 	// writeTime is for answers that are not a stream of events.
 	writeTime = 30 * time.Second
-	maxHeader = 16 << 10
+	maxHeader = 12 << 10
 	graceTime = 2 * time.Second
 )
 
@@ -93,16 +111,23 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	if l == nil {
 		return nil
 	}
+	h, err := Handler(cfg, l.ln.Addr())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	l.announce(cfg.Logger)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	srv := &http.Server{
-		Handler:           handler(cfg),
-		ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		Handler: h, DisableGeneralOptionsHandler: true,
+		// No limit for reading bodies: requests that have one are refused.
+		ReadHeaderTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return serving },
-		ErrorLog:    slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+		// What clients do wrong is no news to an operator.
+		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(l.ln) }()
+	go func() { ended <- srv.Serve(limit(l.ln)) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve http: %w", err)
@@ -111,26 +136,36 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
 	defer cancel()
-	if err := srv.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
+	if err := srv.Shutdown(grace); err != nil {
 		_ = srv.Close() // the connections that are left are cut
 	}
 	<-ended
 	return nil
 }
 
-func handler(cfg Config) http.Handler {
+// Handler answers everything that is asked at an address.
+func Handler(cfg Config, at net.Addr) (http.Handler, error) {
 	s := &streams{conn: cfg.Worker.Conn(), stream: cfg.Stream, prefix: cfg.Prefix}
-	a := api.New(api.Config{Worker: cfg.Worker, Reader: s.reader, Version: cfg.Version, Logger: cfg.Logger})
-	a.Handle("/api/v1/events", feed.New(feed.Config{Reader: s.reader, Logger: cfg.Logger}))
+	files, err := static(page.Files())
+	if err != nil {
+		return nil, fmt.Errorf("read the page: %w", err)
+	}
+	compress, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.SuffixETag(api.GzipSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("set up compression: %w", err)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/", a)
+	answers := compress(api.New(api.Config{Worker: cfg.Worker, Reader: s.reader, Version: cfg.Version, Logger: cfg.Logger}))
+	mux.Handle("/api", answers)
+	mux.Handle("/api/", answers)
+	mux.Handle("/api/v1/events", feed.New(feed.Config{Reader: s.reader, Logger: cfg.Logger}))
 	mux.Handle("/healthz", health(nil))
 	mux.Handle("/readyz", health(cfg.Ready))
 	if cfg.Metrics != nil {
 		mux.Handle("/metrics", cfg.Metrics)
 	}
-	mux.Handle("/", http.FileServerFS(page.Files()))
-	return mux
+	mux.Handle("/", compress(files))
+	return &guard{next: mux, hosts: hostsOf(at, cfg.HTTP.Hosts), token: newToken(cfg.HTTP, cfg.Logger), log: cfg.Logger}, nil
 }
 
 // health answers 200, or 503 with what check says.
@@ -142,10 +177,10 @@ func health(check func(context.Context) error) http.Handler {
 		text := "ok\n"
 		if check != nil {
 			if err := check(r.Context()); err != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
 				text = err.Error() + "\n"
+				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		}
-		_, _ = fmt.Fprint(w, text) // a client that is gone is told nothing
+		_, _ = io.WriteString(w, text) // a client that is gone is told nothing
 	})
 }

@@ -44,6 +44,7 @@ type Worker struct {
 	publisher *publisher.Publisher
 	client    *fastmoss.Client
 	watcher   *watcher.Worker
+	proof     proof
 }
 
 // Open opens the state and the bus and joins them. Mistakes in the

@@ -6,12 +6,14 @@ import (
 	"encoding/base64"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/rankwatch/rankwatch/deploy"
 	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/watcher"
 )
@@ -35,24 +37,31 @@ type Config struct {
 
 // An API answers the requests below /api/v1/.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg     Config
+	mux     *http.ServeMux
+	shelves *shelves
+	turns   chan struct{} // of the answers that take work
 }
 
-// answerTime bounds how long one answer may take.
-const answerTime = 15 * time.Second
+const (
+	// answerTime bounds how long one answer may take.
+	answerTime = 15 * time.Second
+	// maxTurns is how many answers are worked on at once, and turnTime how long
+	// others wait for that: readings need the machine, too.
+	maxTurns = 2
+	turnTime = 2 * time.Second
+)
 
 // New returns an API that holds nothing until it is asked.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), shelves: newShelves(maxShelves), turns: make(chan struct{}, maxTurns)}
 	a.mux.HandleFunc("/api/v1/watchlists", a.answer(a.watchlists))
 	a.mux.HandleFunc("/api/v1/watchlists/{name}/board", a.answer(a.board))
 	a.mux.HandleFunc("/api/v1/watchlists/{name}/history", a.answer(a.history))
+	a.mux.HandleFunc("/api/v1/creators/{uid}", a.answer(a.creator))
+	a.mux.HandleFunc("/api/v1/openapi.yaml", a.document())
 	return a
 }
-
-// Handle adds an endpoint.
-func (a *API) Handle(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -61,6 +70,22 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// document answers with what describes the API.
+func (a *API) document() http.HandlerFunc {
+	body := Body{Type: "application/yaml", Cache: revalidate, Tag: TagOf(deploy.OpenAPI), Bytes: deploy.OpenAPI}
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, err := ParseQuery(r.URL.RawQuery)
+		if err == nil {
+			err = q.Done()
+		}
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		WriteBody(w, r, body)
+	}
 }
 
 // revalidate lets a client keep an answer, but ask each time whether it holds.
@@ -76,21 +101,37 @@ func (a *API) answer(fn func(ctx context.Context, r *http.Request, q *Query) (an
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 		defer cancel()
-		q, err := ParseQuery(r.URL.RawQuery)
-		var out answer
-		if err == nil {
-			out, err = fn(ctx, r, q)
-		}
-		var body []byte
-		if err == nil {
-			body, err = json.Marshal(out.value, json.Deterministic(true), jsontext.EscapeForHTML(true))
-		}
+		out, body, err := a.work(ctx, r, fn)
 		if err != nil {
 			a.fail(w, r, err)
 			return
 		}
-		write(w, r, out.cache, body)
+		WriteBody(w, r, Body{Type: "application/json", Cache: out.cache, Tag: TagOf(body), Bytes: body})
 	}
+}
+
+// work makes an answer when it is its turn.
+func (a *API) work(ctx context.Context, r *http.Request, fn func(context.Context, *http.Request, *Query) (answer, error)) (answer, []byte, error) {
+	wait := time.NewTimer(turnTime)
+	defer wait.Stop()
+	select {
+	case a.turns <- struct{}{}:
+		defer func() { <-a.turns }()
+	case <-wait.C:
+		return answer{}, nil, &Fault{Status: http.StatusServiceUnavailable, Detail: "too much is asked at once", Retry: turnTime}
+	case <-ctx.Done():
+		return answer{}, nil, ctx.Err()
+	}
+	q, err := ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return answer{}, nil, err
+	}
+	out, err := fn(ctx, r, q)
+	if err != nil {
+		return answer{}, nil, err
+	}
+	body, err := json.Marshal(out.value, json.Deterministic(true), jsontext.EscapeForHTML(true))
+	return out, body, err
 }
 
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -101,25 +142,42 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f.Write(w)
 }
 
-// write sends a body under its own tag, or says that the client has it.
-func write(w http.ResponseWriter, r *http.Request, cache string, body []byte) {
-	sum := sha256.Sum256(body)
-	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:15]) + `"`
+// A Body is what an answer holds. Tag changes whenever Bytes do.
+type Body struct {
+	Type, Cache, Tag string
+	Bytes            []byte
+}
+
+// WriteBody sends a body, or says that the client has it.
+func WriteBody(w http.ResponseWriter, r *http.Request, b Body) {
+	tag := `"` + b.Tag + `"`
 	h := w.Header()
 	h.Set("ETag", tag)
-	h.Set("Cache-Control", cache)
+	h.Set("Cache-Control", b.Cache)
 	if matches(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Content-Type", "application/json")
-	_, _ = w.Write(body) // a client that is gone is told nothing
+	h.Set("Content-Type", b.Type)
+	h.Set("Content-Length", strconv.Itoa(len(b.Bytes)))
+	_, _ = w.Write(b.Bytes) // a client that is gone is told nothing
 }
+
+// TagOf is a tag for a content.
+func TagOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return base64.RawURLEncoding.EncodeToString(sum[:15])
+}
+
+// GzipSuffix is what the tag of a compressed answer ends with: it is another one,
+// byte for byte.
+const GzipSuffix = "-gzip"
 
 // matches says that a list of tags, as a client sends it, has this one.
 func matches(list, tag string) bool {
 	for _, t := range strings.Split(list, ",") {
-		if t = strings.TrimPrefix(strings.TrimSpace(t), "W/"); t == tag || t == "*" {
+		t = strings.TrimPrefix(strings.TrimSpace(t), "W/")
+		if t == "*" || strings.Replace(t, GzipSuffix+`"`, `"`, 1) == tag {
 			return true
 		}
 	}

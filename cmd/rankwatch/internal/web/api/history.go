@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/rankwatch/rankwatch/publisher/event"
-	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/watcher"
 )
 
@@ -76,69 +74,116 @@ func (a *API) history(ctx context.Context, req *http.Request, q *Query) (answer,
 	if from > to {
 		return answer{}, notFound(fmt.Sprintf("nothing in that range: the stream holds revisions %d to %d of %s", e.firstRevision, e.revision, name))
 	}
-	boards, err := a.boards(ctx, r, name, from, to)
+	var out *History
+	err = a.shelves.use(ctx, r, name, func(sh *shelf) error {
+		if err := sh.fill(ctx, r, e.last, span{name, from, to}); err != nil {
+			return err
+		}
+		out = sh.draw(from, to, &c)
+		return nil
+	})
 	if err != nil {
 		return answer{}, err
 	}
-	out := reduce(boards, &c)
 	out.Watchlist, out.FirstRevision, out.LatestRevision = name, e.firstRevision, e.revision
 	return answer{out, revalidate}, nil
 }
 
-// boards reads a range of boards, oldest first.
-func (a *API) boards(ctx context.Context, r *history.Reader, name string, from, to uint64) ([]*event.Snapshot, error) {
-	var out []*event.Snapshot
-	q := history.Query{Watchlists: []string{name}, Kinds: []event.Kind{event.Board}, FromRevision: from, ToRevision: to}
-	err := r.Each(ctx, q, nil, func(m *history.Message) error {
-		s, err := m.Snapshot()
-		out = append(out, s)
-		return err
-	})
-	return out, err
-}
-
-func reduce(boards []*event.Snapshot, c *choice) *History {
+// draw makes a history of the boards of a range; those that are missing there were
+// deleted for their age just now.
+func (sh *shelf) draw(from, to uint64, c *choice) *History {
 	out := &History{}
-	at := map[string]int{}
-	for _, u := range c.uids {
-		at[u] = len(out.Series)
-		out.Series = append(out.Series, RankSeries{UID: u, URL: watcher.CreatorURL(u)})
-	}
-	for i, s := range boards {
-		out.Region = s.Region
-		out.Revisions = append(out.Revisions, Revision{Revision: s.Revision, Time: s.FetchedAt, Outcome: s.Outcome, Reason: s.Reason, Period: s.Period, Top: s.Rules.Top, Counts: s.Counts})
-		if c.top == 0 || !c.any && i < len(boards)-1 {
-			continue
-		}
-		for j := range s.Board {
-			row := &s.Board[j]
-			if _, known := at[row.UID]; row.Rank <= c.top && !known {
-				at[row.UID] = len(out.Series)
-				out.Series = append(out.Series, RankSeries{UID: row.UID, URL: watcher.CreatorURL(row.UID)})
-			}
+	var boards []*thin
+	for n := from; n <= to; n++ {
+		if b := sh.boards[n]; b != nil {
+			out.Region = b.region
+			boards, out.Revisions = append(boards, b), append(out.Revisions, b.revision)
 		}
 	}
-	for i := range out.Series {
-		s := &out.Series[i]
-		s.Ranks, s.Positions, s.Indexes, s.Members = make([]*int, len(boards)), make([]*int, len(boards)), make([]*int64, len(boards)), make([]bool, len(boards))
+	drawn := &drawing{sh: sh, series: make(map[uint32]int), columns: len(boards)}
+	for _, uid := range c.uids {
+		drawn.ask(uid)
+	}
+	if c.top > 0 && len(boards) > 0 {
+		last := boards[len(boards)-1:]
+		if c.any {
+			last = boards
+		}
+		for _, b := range last {
+			drawn.top(b, c.top)
+		}
 	}
 	for i, b := range boards {
-		for j := range b.Board {
-			row := &b.Board[j]
-			if k, ok := at[row.UID]; ok {
-				s := &out.Series[k]
-				s.UniqueID, s.Nickname = row.UniqueID, row.Nickname
-				s.Ranks[i], s.Positions[i], s.Indexes[i], s.Members[i] = &row.Rank, &row.Position, &row.PotentialIndex, row.Member
-			}
-		}
+		drawn.column(i, b)
 	}
-	slices.SortStableFunc(out.Series, func(a, b RankSeries) int { return cmp.Compare(lastRank(a), lastRank(b)) })
+	slices.SortStableFunc(drawn.out, func(a, b RankSeries) int { return cmp.Compare(lastRank(a), lastRank(b)) })
+	out.Series = drawn.out
 	return out
 }
 
-func lastRank(s RankSeries) int {
-	if r := s.Ranks[len(s.Ranks)-1]; r != nil {
-		return *r
+// A drawing fills the series column by column.
+type drawing struct {
+	sh      *shelf
+	series  map[uint32]int // by person
+	columns int
+	out     []RankSeries
+}
+
+func (d *drawing) ask(uid string) {
+	id, known := d.sh.id(uid)
+	if !known {
+		d.out = append(d.out, d.empty(uid))
+		return
 	}
-	return math.MaxInt
+	d.add(id)
+}
+
+func (d *drawing) add(id uint32) {
+	if _, ok := d.series[id]; ok {
+		return
+	}
+	p := &d.sh.people[id]
+	s := d.empty(p.uid)
+	s.UniqueID, s.Nickname = p.uniqueID, p.nickname
+	d.series[id] = len(d.out)
+	d.out = append(d.out, s)
+}
+
+// empty is the series of somebody whom no board shows.
+func (d *drawing) empty(uid string) RankSeries {
+	n := d.columns
+	all := make(Numbers, 3*n)
+	for i := range all {
+		all[i] = none
+	}
+	return RankSeries{
+		UID: uid, URL: watcher.CreatorURL(uid), Ranks: all[:n:n], Positions: all[n : 2*n : 2*n], Indexes: all[2*n:], Members: make([]bool, n),
+	}
+}
+
+// top adds those whose rank in a board is at most top.
+func (d *drawing) top(b *thin, top int) {
+	for i := range b.spots {
+		if int(b.spots[i].rank&^isMember) <= top {
+			d.add(b.spots[i].who)
+		}
+	}
+}
+
+func (d *drawing) column(i int, b *thin) {
+	for j := range b.spots {
+		s := &b.spots[j]
+		if k, ok := d.series[s.who]; ok {
+			out := &d.out[k]
+			out.Ranks[i], out.Positions[i], out.Indexes[i] = int64(s.rank&^isMember), int64(s.position), s.index
+			out.Members[i] = s.rank&isMember != 0
+		}
+	}
+}
+
+func lastRank(s RankSeries) int64 {
+	if n := len(s.Ranks); n > 0 && s.Ranks[n-1] != none {
+		return s.Ranks[n-1]
+	}
+	return math.MaxInt64
 }

@@ -77,7 +77,7 @@ func standing(s watcher.Standing) Watchlist {
 
 func schedule(w watcher.Watchlist) string {
 	if w.Cron == "" {
-		return "every " + span(w.Every)
+		return "every " + brief(w.Every)
 	}
 	if w.Timezone == nil {
 		return "cron " + w.Cron + " UTC"
@@ -85,8 +85,8 @@ func schedule(w watcher.Watchlist) string {
 	return "cron " + w.Cron + " " + w.Timezone.String()
 }
 
-// span writes a duration without what is zero at its end: 6h, not 6h0m0s.
-func span(d time.Duration) string {
+// brief writes a duration without what is zero at its end: 6h, not 6h0m0s.
+func brief(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -6,7 +6,13 @@
 // before and after a restart, answer the same.
 package api
 
-import "github.com/rankwatch/rankwatch/publisher/event"
+import (
+	"math"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+)
 
 // The types here are the API's JSON. Keys are always there, null is unknown or
 // not applicable, uids are strings, times are RFC 3339 in UTC, and lists are
@@ -187,14 +193,38 @@ type Revision struct {
 // RankSeries is one creator's way. The lists run beside Revisions; null means that
 // the reading did not show the creator.
 type RankSeries struct {
-	UID       string   `json:"uid"`
-	UniqueID  string   `json:"unique_id"`
-	Nickname  string   `json:"nickname"`
-	URL       string   `json:"url"`
-	Ranks     []*int   `json:"ranks"`
-	Positions []*int   `json:"positions"`
-	Indexes   []*int64 `json:"indexes"`
-	Members   []bool   `json:"members"`
+	UID       string  `json:"uid"`
+	UniqueID  string  `json:"unique_id"`
+	Nickname  string  `json:"nickname"`
+	URL       string  `json:"url"`
+	Ranks     Numbers `json:"ranks"`
+	Positions Numbers `json:"positions"`
+	Indexes   Numbers `json:"indexes"`
+	Members   []bool  `json:"members"`
+}
+
+// Numbers are whole numbers, some of which may be missing: these are none, and
+// null in JSON.
+type Numbers []int64
+
+// none is no number of anything.
+const none = math.MinInt64
+
+// MarshalJSONTo writes the numbers.
+func (n Numbers) MarshalJSONTo(e *jsontext.Encoder) error {
+	if err := e.WriteToken(jsontext.BeginArray); err != nil {
+		return err
+	}
+	for _, v := range n {
+		t := jsontext.Int(v)
+		if v == none {
+			t = jsontext.Null
+		}
+		if err := e.WriteToken(t); err != nil {
+			return err
+		}
+	}
+	return e.WriteToken(jsontext.EndArray)
 }
 
 // Creator is the answer of /api/v1/creators/{uid}: one creator on all boards.
