@@ -236,7 +236,7 @@ func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) Attem
 	}
 	a.Next, _ = w.schedule.At(wl.Name)
 	w.mu.Unlock()
-	w.holds(wl.Name, out.condition, out.detail)
+	w.holds(out.commit, out.condition, out.detail)
 	if failures > 0 {
 		w.cfg.Logger.Info("reading succeeds again", "watchlist", wl.Name, "failures", failures)
 	}
@@ -379,7 +379,7 @@ func (w *Worker) tell(o event.Origin, change statusChange, tried bool) error {
 			continue
 		}
 		if err == nil {
-			w.holds(o.Watchlist, c.condition, change.detail)
+			w.holds(c.commit, c.condition, change.detail)
 		}
 		if err == nil && len(c.commit.Batches) > 0 {
 			w.cfg.Committed()

@@ -98,23 +98,29 @@ func (e *entry) tried(a Attempt, detail string) {
 	}
 }
 
-// holds notes what a watchlist's condition, or the token's, is from now on.
-func (w *Worker) holds(watchlist string, c *condition, detail string) {
-	now := c.known()
-	if now != nil {
+// holds notes what a watchlist's condition, or the token's, is since a commit. Of
+// two commits at once the later one counts, whichever is noted first; a detail is
+// that of the status which was told, and stays as long as that holds.
+func (w *Worker) holds(c Commit, is *condition, detail string) {
+	now := is.known()
+	if now != nil && len(c.Batches) > 0 {
 		now.Detail = detail
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	held := &w.token
-	if watchlist != event.TokenWatchlist {
-		e := w.lists[watchlist]
+	held, version := &w.token, &w.tokenVersion
+	if c.Watchlist != event.TokenWatchlist {
+		e := w.lists[c.Watchlist]
 		if e == nil {
 			return
 		}
-		held = &e.standing.Condition
+		held, version = &e.standing.Condition, &e.version
 	}
-	if now != nil && now.Detail == "" && *held != nil && (*held).Status == now.Status {
+	if c.Version < *version {
+		return
+	}
+	*version = c.Version + 1
+	if now != nil && len(c.Batches) == 0 && *held != nil && (*held).Status == now.Status {
 		now.Detail = (*held).Detail
 	}
 	*held = now

@@ -72,7 +72,9 @@ type Worker struct {
 	notices  []notice
 	tokenBad bool // the last status of the token was not that all is well
 	token    *Condition
-	full     bool
+	// tokenVersion is that which the token's condition is of, in the store.
+	tokenVersion uint64
+	full         bool
 }
 
 // entry is a configured watchlist.
@@ -83,6 +85,7 @@ type entry struct {
 	tokenHeld bool // put off until the token works again
 	failures  int  // in a row
 	standing  Standing
+	version   uint64 // in the store, that the standing's condition is of
 }
 
 // job is one reading of a feed for all watchlists that are due.

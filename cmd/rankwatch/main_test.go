@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 			e.Defer(server.Close)
 			e.Setenv("RANKWATCH_FASTMOSS_URL", server.URL)
 			e.Setenv("RANKWATCH_FASTMOSS_RATE", "1000")
+			e.Setenv("RANKWATCH_HTTP_LISTEN", "127.0.0.1:0")
 			e.Setenv("TOKEN", simulator.DefaultToken)
 			return nil
 		},

@@ -39,15 +39,16 @@ func TestBadInput(t *testing.T) {
 		"missing token file": {spoil: func(_ *testing.T, s *setup) {
 			s.env["RANKWATCH_FASTMOSS_TOKEN"], s.env["RANKWATCH_FASTMOSS_TOKEN_FILE"] = "", "nowhere"
 		}, want: []string{"nowhere"}},
-		"a rate of words": {spoil: set("RANKWATCH_FASTMOSS_RATE", "fast"), want: []string{"RANKWATCH_FASTMOSS_RATE"}},
-		"not a duration":  {spoil: set("RANKWATCH_FASTMOSS_TIMEOUT", "20"), want: []string{"RANKWATCH_FASTMOSS_TIMEOUT"}},
-		"bad log level":   {spoil: set("RANKWATCH_LOG_LEVEL", "loud"), want: []string{"RANKWATCH_LOG_LEVEL", "loud"}},
-		"bad prefix":      {spoil: set("RANKWATCH_SUBJECT_PREFIX", "rank watch.>"), want: []string{"RANKWATCH_SUBJECT_PREFIX"}},
-		"bus port in use": {spoil: occupied("RANKWATCH_NATS_LISTEN"), want: []string{"RANKWATCH_NATS_LISTEN", "127.0.0.1:"}},
-		"read-only data":  {spoil: set("RANKWATCH_DATA_DIR", "/proc/rankwatch"), want: []string{"/proc/rankwatch"}},
-		"data is a file":  {spoil: set("RANKWATCH_DATA_DIR", "watchlists.yaml"), want: []string{"watchlists.yaml"}},
-		"no JetStream":    {spoil: withoutJetStream, want: []string{"JetStream"}},
-		"foreign stream":  {spoil: foreignStream, want: []string{"OTHERS"}},
+		"a rate of words":  {spoil: set("RANKWATCH_FASTMOSS_RATE", "fast"), want: []string{"RANKWATCH_FASTMOSS_RATE"}},
+		"not a duration":   {spoil: set("RANKWATCH_FASTMOSS_TIMEOUT", "20"), want: []string{"RANKWATCH_FASTMOSS_TIMEOUT"}},
+		"bad log level":    {spoil: set("RANKWATCH_LOG_LEVEL", "loud"), want: []string{"RANKWATCH_LOG_LEVEL", "loud"}},
+		"bad prefix":       {spoil: set("RANKWATCH_SUBJECT_PREFIX", "rank watch.>"), want: []string{"RANKWATCH_SUBJECT_PREFIX"}},
+		"http port in use": {spoil: occupied("RANKWATCH_HTTP_LISTEN"), want: []string{"RANKWATCH_HTTP_LISTEN", "127.0.0.1:"}},
+		"bus port in use":  {spoil: occupied("RANKWATCH_NATS_LISTEN"), want: []string{"RANKWATCH_NATS_LISTEN", "127.0.0.1:"}},
+		"read-only data":   {spoil: set("RANKWATCH_DATA_DIR", "/proc/rankwatch"), want: []string{"/proc/rankwatch"}},
+		"data is a file":   {spoil: set("RANKWATCH_DATA_DIR", "watchlists.yaml"), want: []string{"watchlists.yaml"}},
+		"no JetStream":     {spoil: withoutJetStream, want: []string{"JetStream"}},
+		"foreign stream":   {spoil: foreignStream, want: []string{"OTHERS"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -43,10 +43,20 @@ type Readings struct {
 	duration prometheus.Histogram
 }
 
-// outcomes are there from the start, so that a first failure is an increase.
-var outcomes = []string{
-	event.OutcomeBaseline, event.OutcomeChanged, watcher.OutcomeUnchanged, watcher.OutcomeWaiting,
-	watcher.OutcomeRejected, watcher.OutcomeStale, watcher.OutcomePaused,
+// reasons are there from the start, so that the first of a kind is an increase.
+func reasons() map[string][]string {
+	return map[string][]string{
+		event.OutcomeBaseline:    {event.ReasonFirst, event.ReasonConfig, event.ReasonRollover, event.ReasonRestored},
+		event.OutcomeChanged:     {""},
+		watcher.OutcomeUnchanged: {""},
+		watcher.OutcomeWaiting:   {watcher.ReasonLoss},
+		watcher.OutcomeRejected: {
+			watcher.ReasonTorn, watcher.ReasonShort, watcher.ReasonEmpty, watcher.ReasonFilter, watcher.ReasonPeriod,
+			watcher.ReasonOversize, watcher.ReasonParameter, watcher.ReasonMalformed,
+		},
+		watcher.OutcomeStale:  {watcher.ReasonUnpublished, watcher.ReasonToken, watcher.ReasonThrottled, watcher.ReasonUnavailable},
+		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, "backlog", "worker"},
+	}
 }
 
 // NewReadings returns counters at zero.
@@ -63,8 +73,10 @@ func NewReadings() *Readings {
 			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 25, 50, 100, 250},
 		}),
 	}
-	for _, o := range outcomes {
-		r.made.WithLabelValues(o, "")
+	for outcome, all := range reasons() {
+		for _, reason := range all {
+			r.made.WithLabelValues(outcome, reason)
+		}
 	}
 	for _, k := range []event.Kind{event.Entered, event.Moved, event.Dropped, event.Index} {
 		r.events.WithLabelValues(string(k))

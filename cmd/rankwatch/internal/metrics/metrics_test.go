@@ -104,7 +104,7 @@ func TestAScrapeTellsWhatTheWorkerTells(t *testing.T) {
 	for name, want := range map[string]string{
 		`rankwatch_readings_total{outcome="changed",reason=""}`:                                      "1",
 		`rankwatch_readings_total{outcome="rejected",reason="torn"}`:                                 "1",
-		`rankwatch_readings_total{outcome="stale",reason=""}`:                                        "0",
+		`rankwatch_readings_total{outcome="stale",reason="unavailable"}`:                             "0",
 		`rankwatch_events_total{kind="entered"}`:                                                     "1",
 		`rankwatch_events_total{kind="moved"}`:                                                       "20",
 		`rankwatch_events_total{kind="dropped"}`:                                                     "3",
@@ -288,7 +288,9 @@ func BenchmarkScrape(b *testing.B) {
 }
 
 func gather(w Worker) ([]*dto.MetricFamily, error) {
-	reg, err := registry(Config{Worker: w, Readings: NewReadings(), Build: Build{Version: "v1", Commit: "c"}})
+	reg, err := registry(Config{
+		Worker: w, Readings: NewReadings(), Build: Build{Version: "v1", Commit: "c"}, More: NewRequests([]string{"page"}).Collectors(),
+	})
 	if err != nil {
 		return nil, err
 	}

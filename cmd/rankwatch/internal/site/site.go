@@ -26,15 +26,17 @@ type Site struct {
 
 // Serve serves until ctx ends.
 func (s Site) Serve(ctx context.Context) error {
+	requests := metrics.NewRequests(web.Handlers())
 	scrapes, err := metrics.Handler(metrics.Config{
 		Worker: s.Worker, Readings: s.Readings, Backlog: s.Settings.Backlog,
 		Build: metrics.Build{Version: version.Number(), Commit: version.Commit()},
+		More:  requests.Collectors(),
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("set up metrics: %w", err), s.Listener.Close())
 	}
 	return web.Run(ctx, s.Listener, web.Config{
 		HTTP: s.Settings.HTTP, Worker: s.Worker, Stream: s.Settings.Stream, Prefix: s.Settings.Prefix, Version: version.Number(),
-		Metrics: scrapes, Ready: s.Worker.Ready, Logger: s.Logger,
+		Metrics: scrapes, Ready: s.Worker.Ready, Counter: requests, Logger: s.Logger,
 	})
 }

@@ -10,6 +10,8 @@ import (
 // the process may have open: the worker needs some, too.
 const maxConns = 2048
 
+const writeBuffer = 64 << 10 // bytes
+
 // A limited listener closes the connections that are too many at once, so that
 // whoever opens them waits for nothing and costs nothing.
 type limited struct {
@@ -30,6 +32,11 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.open.Add(1) <= l.most {
+			if t, ok := c.(*net.TCPConn); ok {
+				// What a client does not read waits in the kernel, up to megabytes
+				// if it is let.
+				_ = t.SetWriteBuffer(writeBuffer)
+			}
 			return &counted{Conn: c, free: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
 		}
 		l.open.Add(-1)

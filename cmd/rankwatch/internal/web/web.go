@@ -6,13 +6,14 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -42,8 +43,10 @@ type Config struct {
 	Version string
 	Metrics http.Handler
 	// Ready says why the worker is not ready, in words that anybody may read.
-	Ready  func(ctx context.Context) error
-	Logger *slog.Logger
+	Ready func(ctx context.Context) error
+	// Counter counts requests. It may be nil.
+	Counter Counter
+	Logger  *slog.Logger
 }
 
 // A Listener is an address taken, before anything is served there.
@@ -139,7 +142,9 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	if err := srv.Shutdown(grace); err != nil {
 		_ = srv.Close() // the connections that are left are cut
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
 	return nil
 }
 
@@ -165,22 +170,27 @@ func Handler(cfg Config, at net.Addr) (http.Handler, error) {
 		mux.Handle("/metrics", cfg.Metrics)
 	}
 	mux.Handle("/", compress(files))
-	return &guard{next: mux, hosts: hostsOf(at, cfg.HTTP.Hosts), token: newToken(cfg.HTTP, cfg.Logger), log: cfg.Logger}, nil
+	guarded := &guard{next: mux, hosts: hostsOf(at, cfg.HTTP.Hosts), token: newToken(cfg.HTTP, cfg.Logger), log: cfg.Logger}
+	return counting(guarded, cfg.Counter), nil
 }
 
-// health answers 200, or 503 with what check says.
+// health answers 200, or 503 with what check says, one problem a line of it.
 func health(check func(context.Context) error) http.Handler {
+	type answer struct {
+		Status   string   `json:"status"` // ok or unavailable
+		Problems []string `json:"problems"`
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("Content-Type", "application/json")
 		h.Set("Cache-Control", "no-store")
-		text := "ok\n"
+		out, status := answer{Status: "ok", Problems: []string{}}, http.StatusOK
 		if check != nil {
 			if err := check(r.Context()); err != nil {
-				text = err.Error() + "\n"
-				w.WriteHeader(http.StatusServiceUnavailable)
+				out, status = answer{Status: "unavailable", Problems: strings.Split(err.Error(), "\n")}, http.StatusServiceUnavailable
 			}
 		}
-		_, _ = io.WriteString(w, text) // a client that is gone is told nothing
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(out) // a client that is gone is told nothing
 	})
 }

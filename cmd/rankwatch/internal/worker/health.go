@@ -3,8 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rankwatch/rankwatch/publisher"
@@ -28,16 +28,65 @@ func (w *Worker) StateSize() int64 { return w.db.Size() }
 // each one waits for the disk.
 const proofTime = 5 * time.Second
 
-// proof remembers the last trial.
+// proofWait is how long a probe waits for the disk.
+const proofWait = 3 * time.Second
+
+// A proof remembers the last trial, and has one made at a time: on a disk that
+// hangs, probes would pile up behind each other.
 type proof struct {
+	turn chan struct{} // holds one while a trial is under way
 	mu   sync.Mutex
 	at   time.Time
 	said error
 }
 
+var (
+	errSlow      = errors.New("state: the disk does not answer in time")
+	errUnwritten = errors.New("state: its file cannot be written; the log says why")
+)
+
+func newProof() *proof { return &proof{turn: make(chan struct{}, 1)} }
+
+// of is what try said within proofTime, or says now. It does not outlast ctx; a
+// trial that does goes on, and the next one waits for it.
+func (p *proof) of(ctx context.Context, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, proofWait)
+	defer cancel()
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return errSlow
+	}
+	if said, known := p.last(); known {
+		<-p.turn
+		return said
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-p.turn }()
+		err := try()
+		p.mu.Lock()
+		p.at, p.said = time.Now(), err
+		p.mu.Unlock()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errSlow
+	}
+}
+
+func (p *proof) last() (said error, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said, !p.at.IsZero() && time.Since(p.at) < proofTime
+}
+
 // Ready says what a worker needs and has not: a bus that takes messages, a state
 // that can be written. Nil says that it has both. The words are for anybody.
-func (w *Worker) Ready(context.Context) error {
+func (w *Worker) Ready(ctx context.Context) error {
 	var missing []error
 	switch s := w.publisher.Stats(); {
 	case !s.Connected:
@@ -47,14 +96,21 @@ func (w *Worker) Ready(context.Context) error {
 	case !s.Ready:
 		missing = append(missing, errors.New("bus: the stream is not set up yet"))
 	}
-	w.proof.mu.Lock()
-	defer w.proof.mu.Unlock()
-	if time.Since(w.proof.at) >= proofTime {
-		w.proof.said = w.db.Writable()
-		w.proof.at = time.Now()
-	}
-	if w.proof.said != nil {
-		missing = append(missing, fmt.Errorf("state: %w", w.proof.said))
+	if err := w.proof.of(ctx, w.writable); err != nil {
+		missing = append(missing, err)
 	}
 	return errors.Join(missing...)
+}
+
+// writable keeps the file's name to the log: anybody may ask.
+func (w *Worker) writable() error {
+	err := w.db.Writable()
+	if err == nil {
+		return nil
+	}
+	w.cfg.Logger.Warn("state cannot be written", "err", err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return errors.New("state: disk full")
+	}
+	return errUnwritten
 }

@@ -46,14 +46,14 @@ type Worker struct {
 	publisher *publisher.Publisher
 	client    *fastmoss.Client
 	watcher   *watcher.Worker
-	proof     proof
+	proof     *proof
 }
 
 // Open opens the state and the bus and joins them. Mistakes in the
 // configuration are *exit.UsageError. It starts no reading; Run or Close must
 // follow.
 func Open(ctx context.Context, cfg Config) (*Worker, error) {
-	w := &Worker{cfg: cfg}
+	w := &Worker{cfg: cfg, proof: newProof()}
 	dieAfterCommit, err := afterCommit()
 	if err != nil {
 		return nil, exit.AsUsage(err)

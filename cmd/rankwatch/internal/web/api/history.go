@@ -161,10 +161,10 @@ func (d *drawing) empty(uid string) RankSeries {
 	}
 }
 
-// top adds those whose rank in a board is at most top.
+// top adds the first top places of a board, of which ties do not make more.
 func (d *drawing) top(b *thin, top int) {
 	for i := range b.spots {
-		if int(b.spots[i].rank&^isMember) <= top {
+		if int(b.spots[i].position) <= top {
 			d.add(b.spots[i].who)
 		}
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func TestWhoWaitsForAShelfCanGiveUp(t *testing.T) {
 		defer cancel()
 		return s.use(ctx, r, "w", func(*shelf) error { t.Error("two have the shelf"); return nil })
 	})
-	if err != context.DeadlineExceeded {
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 }

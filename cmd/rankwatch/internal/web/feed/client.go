@@ -32,7 +32,10 @@ type client struct {
 	place  place
 	w      http.ResponseWriter
 	rc     *http.ResponseController
-	buf    []byte
+	// What is to be written: first buf, which is the client's own, and then items,
+	// which all share.
+	buf   []byte
+	items []*item
 }
 
 // request reads what is asked for. resume is false without an id to go on after.
@@ -74,6 +77,7 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.ring = f.join(last); c.ring == nil {
+		w.Header().Set("Connection", "close") // others may want to connect
 		(&api.Fault{Status: http.StatusServiceUnavailable, Detail: "too many listen already", Retry: clientsRetry}).Write(w)
 		return
 	}
@@ -129,20 +133,22 @@ func (c *client) reset(last uint64) {
 
 // flush writes what is waiting, in bounded time.
 func (c *client) flush() error {
-	if len(c.buf) == 0 {
+	if len(c.buf)+len(c.items) == 0 {
 		return nil
 	}
+	defer func() { c.buf, c.items = nil, c.items[:0] }()
 	if err := c.rc.SetWriteDeadline(time.Now().Add(c.feed.cfg.Write)); err != nil {
 		return err
 	}
-	_, err := c.w.Write(c.buf)
-	if c.buf = c.buf[:0]; cap(c.buf) > 64<<10 {
-		c.buf = nil
+	if _, err := c.w.Write(c.buf); err != nil {
+		return err
 	}
-	if err == nil {
-		err = c.rc.Flush()
+	for _, it := range c.items {
+		if _, err := c.w.Write(it.frame); err != nil {
+			return err
+		}
 	}
-	return err
+	return c.rc.Flush()
 }
 
 // run sends until something ends it. Errors of a client that is gone are told to
@@ -161,7 +167,9 @@ func (c *client) run(ctx context.Context) {
 			err = c.catchUp(ctx, v.low, beat)
 		}
 		for _, it := range v.items {
-			c.take(it)
+			if c.place.sequence = it.sequence; c.filter.has(it.subject) {
+				c.items = append(c.items, it)
+			}
 		}
 		if err == nil {
 			err = c.flush()
@@ -179,13 +187,6 @@ func (c *client) run(ctx context.Context) {
 		case <-beat.C:
 			c.buf = append(c.buf, ": \n\n"...)
 		}
-	}
-}
-
-func (c *client) take(it *item) {
-	c.place.sequence = it.sequence
-	if c.filter.has(it.subject) {
-		c.buf = append(c.buf, it.frame...)
 	}
 }
 
@@ -224,8 +225,8 @@ func (c *client) read(ctx context.Context, low uint64, beat *time.Ticker) error 
 			return err
 		}
 		c.place.sequence = m.Sequence
-		if it != nil {
-			c.take(it)
+		if it != nil && c.filter.has(it.subject) {
+			c.buf = append(c.buf, it.frame...)
 		}
 		return nil
 	})
@@ -251,7 +252,13 @@ func (c *client) gap(ctx context.Context, h *history.Reader) error {
 	if err != nil {
 		return err
 	}
-	if first := max(info.State.FirstSeq, swept); c.place.sequence+1 < first {
+	first := swept
+	if c.place.sequence > 0 {
+		// It saw a message that is not there any more. Who saw none may begin where
+		// the stream does: what came before need not have been for the public.
+		first = max(first, info.State.FirstSeq)
+	}
+	if c.place.sequence+1 < first {
 		c.buf = fmt.Appendf(c.buf, "event: gap\ndata: {\"from\":%d,\"to\":%d}\n\n", c.place.sequence+1, first-1)
 	}
 	return nil

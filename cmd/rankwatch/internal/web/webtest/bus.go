@@ -48,7 +48,9 @@ func StartBus(t testing.TB) *Bus {
 		t.Fatal(err)
 	}
 	b := &Bus{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	b.Start()
 	t.Cleanup(b.Stop)
 	b.Conn, err = nats.Connect("nats://127.0.0.1:"+strconv.Itoa(b.port), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0))
@@ -77,6 +79,7 @@ func (b *Bus) Start() {
 		b.t.Fatal("nats-server is not ready")
 	}
 	b.srv = srv
+	b.await(true)
 }
 
 // Stop stops the server and keeps what it stored.
@@ -85,6 +88,19 @@ func (b *Bus) Stop() {
 		b.srv.Shutdown()
 		b.srv.WaitForShutdown()
 		b.srv = nil
+		b.await(false)
+	}
+}
+
+// await waits until the connection has noticed that the server is there, or not.
+func (b *Bus) await(connected bool) {
+	if b.Conn == nil {
+		return
+	}
+	changed := b.Conn.StatusChanged()
+	defer b.Conn.RemoveStatusListener(changed)
+	for b.Conn.IsConnected() != connected && !b.Conn.IsClosed() {
+		<-changed
 	}
 }
 

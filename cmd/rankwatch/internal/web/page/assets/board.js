@@ -93,9 +93,9 @@ function Revisions({ data, route, latest, busy }) {
   const next = data.revision + 1 >= latest ? null : data.revision + 1;
   return html`<nav class="revisions" aria-label=${t('board.nav')} aria-busy=${busy ? 'true' : undefined}>
     <span class="steps">
-      ${data.revision > data.first_revision ? html`<a class="button step" rel="prev" href=${at(data.revision - 1)} title=${t('board.previous')} aria-label=${t('board.previous')}>‹</a>` : html`<span class="button step off" aria-hidden="true">‹</span>`}
+      ${data.revision > data.first_revision ? html`<a class="button turn" rel="prev" href=${at(data.revision - 1)} title=${t('board.previous')} aria-label=${t('board.previous')}>‹</a>` : html`<span class="button turn off" aria-hidden="true">‹</span>`}
       <b class="rev-now">${t('board.revision', { revision: String(data.revision) })} <span class="of">${past ? t('board.of', { latest: String(latest) }) : t('board.isLatest')}</span></b>
-      ${past ? html`<a class="button step" rel="next" href=${at(next)} title=${t('board.following')} aria-label=${t('board.following')}>›</a>` : html`<span class="button step off" aria-hidden="true">›</span>`}
+      ${past ? html`<a class="button turn" rel="next" href=${at(next)} title=${t('board.following')} aria-label=${t('board.following')}>›</a>` : html`<span class="button turn off" aria-hidden="true">›</span>`}
       ${route.rev !== null && html`<a class="button" href=${at(null)}>${t('board.latest')}</a>`}
     </span>
     <span class="rev-time">${t('board.readAt', { when: f.moment(data.fetched_at) })} (<${Age} at=${data.fetched_at} />)</span>

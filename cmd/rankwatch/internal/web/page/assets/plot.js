@@ -136,7 +136,7 @@ export function plot(host, p) {
         width: p.pins.has(s.uid) ? 3.5 : p.series.length > 20 ? 1.5 : 2,
         paths: path,
         spanGaps: false,
-        points: { show: true, size: 5, fill: palette.hues[stroke(i).hue], filter: (v, k) => alone(s.ranks, many) },
+        points: { show: true, size: 5, fill: palette.hues[stroke(i).hue], filter: () => alone(s.ranks, many) },
       }))],
       hooks: {
         drawClear: [() => drawn.clear(), under],

@@ -286,7 +286,7 @@ export default {
   'live.gap': '消息 {from} 至 {to} 已不在消息流中，其间发生的事未在此显示。',
   'live.reset': '消息流已重新开始，此后的编号与之前无关。',
   'live.token': 'API 令牌',
-  'live.say': { other: '{name} 版本 {revision}：{what}。' },
+  'live.say': { other: '{count} 次更新，最新 {name} 版本 {revision}：{what}。' },
   'live.all': '全部实时事件',
   'live.counts.entered': { other: '{count} 上榜' },
   'live.counts.moved': { other: '{count} 变动' },

@@ -1,0 +1,50 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web/webtest"
+)
+
+func TestShutdownEndsListenersAtOnce(t *testing.T) {
+	t.Parallel()
+	bus := webtest.StartBus(t)
+	l, err := web.Listen(t.Context(), settings.HTTP{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() {
+		ran <- web.Run(ctx, l, web.Config{Worker: webtest.NewCrew(bus.Conn), Stream: webtest.Stream, Prefix: webtest.Prefix, Logger: slog.New(slog.DiscardHandler)})
+	}()
+	got, err := http.Get(l.URL() + "api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	lines := bufio.NewReader(got.Body)
+	if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "retry:") {
+		t.Fatalf("%q: %v", line, err)
+	}
+	began := time.Now()
+	cancel()
+	if rest, err := io.ReadAll(lines); err != nil {
+		t.Errorf("the stream was cut, not ended: %v after %q", err, rest)
+	}
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > 1500*time.Millisecond {
+		t.Errorf("it took %v, as if it had waited for the listener", d)
+	}
+}
