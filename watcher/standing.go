@@ -11,6 +11,7 @@ import (
 // A Standing is how a watchlist is doing. Times are zero where nothing was yet.
 type Standing struct {
 	Watchlist Watchlist
+	Known     time.Time // since when this process has it
 	Tried     time.Time // the last attempt at a reading
 	Read      time.Time // the last good reading
 	Next      time.Time // the next attempt as planned now
@@ -70,14 +71,15 @@ func (w *Worker) standing(name string) Standing {
 }
 
 // Overdue is when the last good reading is too old whatever else is said of it:
-// the second time after it at which another one was due. It is zero before the
-// first good reading.
+// the second time after it at which another one was due. Before the first good
+// reading it is counted from Known.
 func (s *Standing) Overdue() time.Time {
-	if s.Read.IsZero() {
-		return time.Time{}
+	from := s.Read
+	if from.IsZero() {
+		from = s.Known
 	}
 	r := rhythmOf(s.Watchlist)
-	return r.after(r.after(s.Read))
+	return r.after(r.after(from))
 }
 
 // TokenStanding tells of the token, as far as a status told of it; nil if all is

@@ -215,7 +215,7 @@ func (w *Worker) start() error {
 		r := records[l.Name]
 		w.lists[l.Name] = &entry{
 			watchlist: l, adopted: !r.Tick.IsZero(),
-			standing: Standing{Tried: r.Tick, Read: r.Read, Condition: r.Condition.known()},
+			standing: Standing{Known: time.Now(), Tried: r.Tick, Read: r.Read, Condition: r.Condition.known()},
 		}
 		w.schedule.Add(l, r.Tick)
 	}
@@ -242,7 +242,7 @@ func (w *Worker) Reload(lists []Watchlist) {
 		stays[l.Name] = true
 		e := w.lists[l.Name]
 		if e == nil {
-			w.lists[l.Name] = &entry{watchlist: l}
+			w.lists[l.Name] = &entry{watchlist: l, standing: Standing{Known: now}}
 			w.schedule.Add(l, time.Time{})
 			continue
 		}

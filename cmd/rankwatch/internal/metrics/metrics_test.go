@@ -55,7 +55,7 @@ func busy(now time.Time) *scene {
 	l.Counts[3], l.Counts[5], l.Counts[len(l.Counts)-1], l.Sum = 2, 1, 1, 12500*time.Millisecond
 	return &scene{
 		standings: []watcher.Standing{
-			{Watchlist: hourly("never", 1)},
+			{Watchlist: hourly("never", 1), Known: now},
 			{Watchlist: hourly("old", 2), Read: now.Add(-5 * time.Hour), Next: now.Add(time.Minute), Failures: 3,
 				Condition: &watcher.Condition{Status: event.StatusStale, Reason: "unavailable", Since: now}},
 			{Watchlist: hourly("well", 3), Read: now, Next: now.Add(time.Hour)},

@@ -23,7 +23,7 @@ var (
 	readDesc       = desc("watchlist_last_reading_timestamp_seconds", "When the watchlist's last good reading was made; absent before the first.", "watchlist")
 	ageDesc        = desc("watchlist_age_seconds", "Age of the watchlist's last good reading; absent before the first.", "watchlist")
 	nextDesc       = desc("watchlist_next_reading_timestamp_seconds", "When the watchlist is to be read next; absent if it is not, as while it is fenced.", "watchlist")
-	overdueDesc    = desc("watchlist_overdue", "1 if two readings of the watchlist should have been made since the last good one.", "watchlist")
+	overdueDesc    = desc("watchlist_overdue", "1 if two readings of the watchlist should have been made since the last good one, or since the worker knows it.", "watchlist")
 	failuresDesc   = desc("watchlist_failures", "Readings of the watchlist that failed in a row.", "watchlist")
 	conditionDesc  = desc("watchlist_condition", "1 for the condition that the watchlist's last status told; absent if all is well.", "watchlist", "status")
 )
@@ -49,8 +49,7 @@ func (w *watchlists) Collect(ch chan<- prometheus.Metric) {
 		if !s.Next.IsZero() {
 			out.gauge(nextDesc, seconds(s.Next), name)
 		}
-		due := s.Overdue()
-		out.flag(overdueDesc, !due.IsZero() && now.After(due), name)
+		out.flag(overdueDesc, now.After(s.Overdue()), name)
 		out.gauge(failuresDesc, float64(s.Failures), name)
 		if s.Condition != nil {
 			out.gauge(conditionDesc, 1, name, s.Condition.Status)

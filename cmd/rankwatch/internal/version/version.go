@@ -23,6 +23,9 @@ func Command() *cobra.Command {
 	}
 }
 
+// release is set by the linker where a build knows no repository, as in a container.
+var release string
+
 // Number is the version alone, such as v1.2.3, or `devel`.
 func Number() string {
 	info, _ := debug.ReadBuildInfo()
@@ -30,6 +33,9 @@ func Number() string {
 }
 
 func number(info *debug.BuildInfo) string {
+	if release != "" {
+		return release
+	}
 	if info == nil || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "devel"
 	}

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/robfig/cron/v3"
-
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/watcher"
@@ -66,7 +64,7 @@ func standing(s watcher.Standing) Watchlist {
 	out := Watchlist{
 		Name: w.Name, Region: w.Region(), Top: w.Top, Margin: w.Margin, Ties: w.Rules.Ties.String(),
 		Schedule: schedule(w), Period: w.Period.String(), Filter: filter(w.Filter),
-		Tried: stamp(s.Tried), Read: stamp(s.Read), Next: stamp(s.Next), Reading: s.Reading, Overdue: overdue(w, s.Read),
+		Tried: stamp(s.Tried), Read: stamp(s.Read), Next: stamp(s.Next), Reading: s.Reading, Overdue: event.Time(s.Overdue()),
 		Failures: s.Failures, Condition: condition(s.Condition),
 	}
 	if s.Outcome != "" {
@@ -95,25 +93,6 @@ func brief(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
-}
-
-// overdue is the second time after a reading at which another one is due.
-func overdue(w watcher.Watchlist, read time.Time) *string {
-	if read.IsZero() {
-		return nil
-	}
-	if w.Cron == "" {
-		return stamp(read.Add(2 * w.Every))
-	}
-	s, err := cron.ParseStandard(w.Cron)
-	if err != nil {
-		return nil // it was checked when it was read
-	}
-	zone := w.Timezone
-	if zone == nil {
-		zone = time.UTC
-	}
-	return stamp(s.Next(s.Next(read.In(zone))))
 }
 
 func filter(f fastmoss.Filter) map[string]any {

@@ -53,8 +53,9 @@ type Watchlist struct {
 	Next    *string `json:"next"`    // next attempt; null if none is planned
 	Reading bool    `json:"reading"` // now
 	// Overdue is when the last good reading is too old even if nothing else is
-	// wrong: twice the time between two readings. Null before the first reading.
-	Overdue *string `json:"overdue"`
+	// wrong: when two more should have been made. Before the first one it counts
+	// from when the worker knew the watchlist.
+	Overdue string `json:"overdue"`
 	// Outcome is of the last attempt since the worker started: baseline, changed,
 	// unchanged, waiting, rejected, stale, paused; null before it. Reason is a
 	// stable word, Detail is for people.
