@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/state"
@@ -57,6 +58,9 @@ func (p *Publisher) outgoing(b *event.Batch, m *event.Message) *nats.Msg {
 	// jetstreamext adds the batch's id and the place in it.
 	h := make(nats.Header, 8)
 	out := &nats.Msg{Header: h, Data: m.Data}
+	if b.TraceParent != "" {
+		h[event.TraceParentHeader] = []string{b.TraceParent}
+	}
 	switch m.Role {
 	case event.Head:
 		out.Subject = HeadSubject(p.cfg.Prefix, b.Chain.Watchlist)
@@ -100,6 +104,7 @@ func (p *Publisher) marker(b *event.Batch, upTo int, last uint64) *nats.Msg {
 type part struct {
 	batch event.Batch
 	fence int // index of its fence among the group's messages
+	span  trace.Span
 }
 
 // assemble makes one atomic batch of whole batches, at most one of each chain.
@@ -139,12 +144,14 @@ func (p *Publisher) expected(c event.Chain) (uint64, error) {
 // acks says where the fences of an acknowledged group are.
 func acks(parts []part, a *jetstreamext.BatchAck) []state.Ack {
 	out := make([]state.Ack, 0, len(parts))
-	first := a.Sequence - a.BatchSize + 1
 	for _, q := range parts {
-		out = append(out, batchAck(&q.batch, first+uint64(q.fence)))
+		out = append(out, batchAck(&q.batch, firstOf(a)+uint64(q.fence)))
 	}
 	return out
 }
+
+// firstOf is the sequence of a group's first message.
+func firstOf(a *jetstreamext.BatchAck) uint64 { return a.Sequence - a.BatchSize + 1 }
 
 func batchAck(b *event.Batch, sequence uint64) state.Ack {
 	return state.Ack{Chain: b.Chain, Order: b.Order, Revision: b.Revision, Sequence: sequence, Digest: sha256.Sum256(b.Fence().Data)}

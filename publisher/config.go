@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/statecopy"
 	"github.com/rankwatch/rankwatch/state"
@@ -66,6 +68,7 @@ type Config struct {
 	Writer    string        // names this process; boards carry it
 	Outbox    Outbox
 	Logger    *slog.Logger // nil discards
+	Tracer    trace.Tracer // gets a span for each try of a batch that has a trace; may be nil
 
 	// OnFenced is called from Run when another worker's board was met on a
 	// watchlist while running. Its boards wait until a restart. May be nil.

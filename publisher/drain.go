@@ -207,10 +207,13 @@ func (p *Publisher) publishGroup(ctx context.Context, group []state.Info) error 
 	if err != nil {
 		return err
 	}
+	p.spans(ctx, parts)
 	a, err := p.transmit(ctx, msgs)
 	if err != nil {
+		endSpans(parts, 0, err)
 		return err
 	}
+	endSpans(parts, firstOf(a), nil)
 	return p.acknowledge(acks(parts, a)...)
 }
 

@@ -26,22 +26,33 @@ func (p *Publisher) publishLong(ctx context.Context, info state.Info) error {
 	if err != nil {
 		return fmt.Errorf("publisher: outbox: %w", err)
 	}
+	span := p.span(ctx, &b)
+	sequence, err := p.publishParts(ctx, &b)
+	endSpan(span, sequence, err)
+	if err != nil {
+		return err
+	}
+	return p.acknowledge(batchAck(&b, sequence))
+}
+
+// publishParts returns the sequence of b's fence.
+func (p *Publisher) publishParts(ctx context.Context, b *event.Batch) (uint64, error) {
 	chain, err := p.expected(b.Chain)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	last, at, err := p.progress(ctx, &b, chain)
+	last, at, err := p.progress(ctx, b, chain)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for {
-		msgs, to := p.nextPart(&b, at, last, chain)
+		msgs, to := p.nextPart(b, at, last, chain)
 		a, err := p.transmit(ctx, msgs)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if to == len(b.Messages) {
-			return p.acknowledge(batchAck(&b, a.Sequence))
+			return a.Sequence, nil
 		}
 		// The marker is the last message of a part.
 		last, at = a.Sequence, to

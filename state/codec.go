@@ -21,10 +21,13 @@ const (
 	bucketChains   = "chains"   // chain key → chain
 	bucketWaiting  = "waiting"  // order → Info
 	bucketKept     = "kept"     // order → Info
-	bucketPayloads = "payloads" // order → bucket{large → messages}
+	bucketPayloads = "payloads" // order → bucket{large → messages, trace → TraceParent if there is one}
 	bucketDeparted = "departed" // watchlist 0x00 uid → Departure
 
 	keyLarge = "v"
+	// Versions that know of no traces pass over this key, and publish the batch
+	// without: so it needed no new format.
+	keyTrace = "t"
 )
 
 func bucketNames() []string {

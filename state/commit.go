@@ -282,5 +282,8 @@ func (t *txn) enqueue(b event.Batch, at time.Time, l list) error {
 		return err
 	}
 	t.after = append(t.after, func(ix *index) { ix.add(&entry{Info: i, waiting: true}) })
-	return t.putLarge(bucketPayloads, key, func(v []byte) []byte { return appendMessages(v, b.Messages) })
+	if err := t.putLarge(bucketPayloads, key, func(v []byte) []byte { return appendMessages(v, b.Messages) }); err != nil {
+		return err
+	}
+	return t.putTrace(key, b.TraceParent)
 }

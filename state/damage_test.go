@@ -33,6 +33,9 @@ func makeSpecimen(t *testing.T) specimen {
 		name := fmt.Sprintf("list-%d", i%20)
 		c := event.Chain{Watchlist: name, Kind: event.Board}
 		b := batch(c, uint64(i/20)+1, 50+i*100)
+		if i%3 == 1 {
+			b.TraceParent = trace
+		}
 		l := load(t, db, name)
 		ok(t, db.Commit(Commit{
 			Watchlist: name, Version: l.Version, At: noon, Batches: []event.Batch{b},
@@ -101,6 +104,9 @@ func (s specimen) probe(t *testing.T, dir, what string, file []byte) (opened boo
 		damaged(err)
 		if err == nil && !reflect.DeepEqual(payloads(b), s.batches[fmt.Sprint(b.Chain, b.Revision)]) {
 			t.Fatalf("%s: batch %v is not what was committed", what, b.Chain)
+		}
+		if err == nil && b.TraceParent != "" && b.TraceParent != trace {
+			t.Fatalf("%s: batch %v has trace %q", what, b.Chain, b.TraceParent)
 		}
 	}
 	if len(q) > 0 {

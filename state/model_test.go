@@ -142,6 +142,7 @@ func (x *machine) Commit(t *rapid.T) {
 		id := event.Chain{Watchlist: name, Kind: kind}
 		last[id]++
 		b := batch(id, x.m.chain(id).last+last[id], rapid.SampledFrom([]int{20, 300, 2000}).Draw(t, "size"))
+		b.TraceParent = rapid.SampledFrom([]string{"", trace}).Draw(t, "trace")
 		c.Batches = append(c.Batches, b)
 		all += int64(b.Size())
 		if kind == event.Board {
@@ -321,7 +322,7 @@ func (x *machine) Check(t *rapid.T) {
 	for _, b := range x.m.batches {
 		got, err := x.db.Batch(b.Order)
 		x.check(t, err)
-		if got.Order != b.Order || got.Chain != b.Chain || got.Revision != b.Revision || !reflect.DeepEqual(payloads(got), payloads(b.Batch)) {
+		if got.Order != b.Order || got.Chain != b.Chain || got.Revision != b.Revision || got.TraceParent != b.TraceParent || !reflect.DeepEqual(payloads(got), payloads(b.Batch)) {
 			t.Fatalf("batch %d is %v, want %v", b.Order, got, b.Batch)
 		}
 		if !b.kept {

@@ -88,7 +88,11 @@ func readBatch(tx *bbolt.Tx, i Info) (event.Batch, error) {
 	if err != nil {
 		return event.Batch{}, malformed(bucketPayloads, key, err)
 	}
-	b := event.Batch{Order: i.Order, Chain: i.Chain, Revision: i.Revision, Messages: ms}
+	trace, err := getTrace(tx, key)
+	if err != nil {
+		return event.Batch{}, err
+	}
+	b := event.Batch{Order: i.Order, Chain: i.Chain, Revision: i.Revision, TraceParent: trace, Messages: ms}
 	if len(ms) != i.Messages || b.Size() != i.Bytes {
 		return event.Batch{}, malformed(bucketPayloads, key, errMalformed)
 	}

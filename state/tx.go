@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -232,6 +233,33 @@ func (t *txn) putLarge(bucket string, key []byte, fill func([]byte) []byte) erro
 	}
 	return b.Put([]byte(keyLarge), t.sealed(bucket, key, fill))
 }
+
+// putTrace stores the trace of a batch whose messages are there already, if it
+// has one.
+func (t *txn) putTrace(order []byte, trace string) error {
+	if trace == "" {
+		return nil
+	}
+	value := t.sealed(bucketPayloads, traceKey(order), func(b []byte) []byte { return append(b, trace...) })
+	return t.tx.Bucket([]byte(bucketPayloads)).Bucket(order).Put([]byte(keyTrace), value)
+}
+
+// getTrace returns the trace of a batch, empty if it has none.
+func getTrace(tx *bbolt.Tx, order []byte) (string, error) {
+	b := tx.Bucket([]byte(bucketPayloads)).Bucket(order)
+	if b == nil {
+		return "", nil
+	}
+	v := b.Get([]byte(keyTrace))
+	if v == nil {
+		return "", nil
+	}
+	body, err := unseal(bucketPayloads, traceKey(order), v)
+	return string(body), err
+}
+
+// traceKey is what the checksum of a trace takes for its key.
+func traceKey(order []byte) []byte { return append(bytes.Clone(order), keyTrace...) }
 
 // deleteLarge forgets a value with a bucket of its own. None is fine.
 func (t *txn) deleteLarge(bucket string, key []byte) error {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/rankwatch/rankwatch/diff"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -31,6 +33,8 @@ const (
 
 // read makes one reading of a feed and settles it for each of its watchlists.
 func (w *Worker) read(ctx context.Context, j *job) {
+	ctx, span := w.cfg.Tracer.Start(ctx, "reading", trace.WithNewRoot())
+	defer endReading(span, j)
 	j.began = time.Now()
 	for _, name := range j.names {
 		if err := w.adopt(ctx, name); err != nil {
@@ -74,7 +78,9 @@ func (w *Worker) adopt(ctx context.Context, name string) error {
 }
 
 // scan reads the feed's list, of the newest published period if that is asked.
-func (w *Worker) scan(ctx context.Context, j *job) (*Scan, error) {
+func (w *Worker) scan(ctx context.Context, j *job) (sc *Scan, err error) {
+	ctx, span := w.cfg.Tracer.Start(ctx, "scan")
+	defer func() { endScan(span, sc, err) }()
 	q := fastmoss.Query{Filter: j.feed.Filter, Period: j.feed.Period.Fixed()}
 	if j.feed.Period.Latest() {
 		held, err := w.held(j)
@@ -92,8 +98,7 @@ func (w *Worker) scan(ctx context.Context, j *job) (*Scan, error) {
 	}
 	w.mu.Unlock()
 	s := &scanner{source: w.cfg.Source, query: q, depth: j.feed.Depth}
-	sc, err := s.read(ctx, &known)
-	if err != nil {
+	if sc, err = s.read(ctx, &known); err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
@@ -148,26 +153,32 @@ func latest(ctx context.Context, source Source, q fastmoss.Query, feed Feed, hel
 
 // settle computes and commits what a scan means for one watchlist.
 func (w *Worker) settle(ctx context.Context, j *job, name string, scan *Scan) {
+	ctx, span := w.cfg.Tracer.Start(ctx, "commit")
+	endCommit(span, name, w.commit(ctx, j, name, scan))
+}
+
+// commit returns what it came to, without an outcome if the scan is of no use
+// any more.
+func (w *Worker) commit(ctx context.Context, j *job, name string, scan *Scan) Attempt {
 	for range staleTries {
 		wl, ok := w.current(j, name)
 		if !ok {
-			return
+			return Attempt{}
 		}
 		out, err := w.step(wl, scan)
 		if err == nil {
+			follow(ctx, out.commit.Batches)
 			err = w.cfg.Store.Commit(out.commit)
 		}
 		switch {
 		case errors.Is(err, ErrStale):
 			continue
 		case err != nil:
-			w.failedOne(ctx, j, name, err)
-			return
+			return w.failedOne(ctx, j, name, err)
 		}
-		w.committed(j, wl, out, scan)
-		return
+		return w.committed(j, wl, out, scan)
 	}
-	w.failedOne(ctx, j, name, fmt.Errorf("commit %s: %w %d times", name, ErrStale, staleTries))
+	return w.failedOne(ctx, j, name, fmt.Errorf("commit %s: %w %d times", name, ErrStale, staleTries))
 }
 
 // current is the watchlist as configured now; false if the job's reading is not
@@ -200,7 +211,7 @@ func (w *Worker) step(wl Watchlist, scan *Scan) (*settled, error) {
 	return s.compute()
 }
 
-func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) {
+func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) Attempt {
 	a := Attempt{
 		Watchlist: wl.Name, Outcome: out.outcome, Reason: out.reason, Events: out.events, Counts: out.counts,
 		Took: time.Since(j.began), At: scan.At,
@@ -232,6 +243,8 @@ func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) {
 	w.cfg.Logger.Debug("reading", "watchlist", wl.Name, "outcome", out.outcome, "reason", out.reason,
 		"revision", a.Revision, "events", out.events, "entries", len(scan.Items), "total", scan.Total)
 	w.cfg.Observe(a)
+	j.tally.add(a)
+	return a
 }
 
 // tokenWorks says so if an earlier process left the token's condition bad.
@@ -251,10 +264,11 @@ func (w *Worker) failed(ctx context.Context, j *job, err error) {
 }
 
 // failedOne plans the next try of a reading that came to nothing and says so if
-// that is news.
-func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) {
+// that is news. It returns the attempt, without an outcome if nobody waits for
+// it any more.
+func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) Attempt {
 	if ctx.Err() != nil {
-		return
+		return Attempt{}
 	}
 	v := judge(err)
 	now := time.Now()
@@ -262,7 +276,7 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 	e := w.lists[name]
 	if e == nil || e.watchlist.Feed() != j.feed {
 		w.mu.Unlock()
-		return
+		return Attempt{}
 	}
 	e.failures++
 	switch {
@@ -287,12 +301,17 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 	}
 	level("reading failed", "watchlist", name, "outcome", v.outcome, "reason", v.reason, "next", next, "err", err)
 	if v.status != "" {
-		change := statusChange{status: v.status, reason: v.reason, detail: v.detail, at: now, next: next}
+		change := statusChange{
+			status: v.status, reason: v.reason, detail: v.detail, at: now, next: next,
+			trace: traceParent(ctx),
+		}
 		if err := w.tell(origin, change, true); err != nil {
 			w.cfg.Logger.Error("status not kept", "watchlist", name, "status", v.status, "err", err)
 		}
 	}
 	w.cfg.Observe(a)
+	j.tally.add(a)
+	return a
 }
 
 // verdict is what a failed reading means.

@@ -14,6 +14,7 @@ type statusChange struct {
 	at                     time.Time
 	next                   time.Time // zero if there is no next try
 	number                 uint64    // in the chain of statuses
+	trace                  string    // of the reading that it comes of; may be empty
 }
 
 // transition tells a change of condition: the condition to remember, nil if all
@@ -40,9 +41,10 @@ func transition(o event.Origin, now *condition, to statusChange) (*condition, *e
 		c = nil
 	}
 	return c, &event.Batch{
-		Chain:    event.Chain{Watchlist: o.Watchlist, Kind: event.Status},
-		Revision: to.number,
-		Messages: []event.Message{m},
+		Chain:       event.Chain{Watchlist: o.Watchlist, Kind: event.Status},
+		Revision:    to.number,
+		TraceParent: to.trace,
+		Messages:    []event.Message{m},
 	}, nil
 }
 

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/rankwatch/rankwatch/diff"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -34,6 +37,9 @@ type Config struct {
 	// watchlist. It must not block.
 	Observe func(Attempt)
 	Logger  *slog.Logger
+	// Tracer gets a trace for each reading; nil for none. What the reading
+	// publishes carries that trace.
+	Tracer trace.Tracer
 }
 
 // An Attempt is what became of one tick of a watchlist. Revision is that of a
@@ -87,6 +93,7 @@ type job struct {
 	feed  Feed
 	names []string
 	began time.Time
+	tally tally
 }
 
 // notice is a status to publish that no reading brings about.
@@ -117,6 +124,9 @@ func New(cfg Config) (*Worker, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	return &Worker{
 		cfg:       cfg,

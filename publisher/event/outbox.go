@@ -35,12 +35,14 @@ type Chain struct {
 }
 
 // A Batch becomes visible as a whole. Its last message is the fence. Revision
-// counts the chain's batches from 1, without gaps.
+// counts the chain's batches from 1, without gaps. TraceParent is the trace
+// that the batch came about in, as TraceParentHeader has it; empty for none.
 type Batch struct {
-	Order    uint64 // place in the outbox, set by the store
-	Chain    Chain
-	Revision uint64
-	Messages []Message
+	Order       uint64 // place in the outbox, set by the store
+	Chain       Chain
+	Revision    uint64
+	TraceParent string
+	Messages    []Message
 }
 
 // Fence is the batch's last message.

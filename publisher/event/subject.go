@@ -181,6 +181,10 @@ const (
 	DigestHeader   = "Rankwatch-Digest"
 )
 
+// TraceParentHeader carries, in the form of W3C Trace Context, the trace of the
+// reading that a message came about in. Only workers that export traces send it.
+const TraceParentHeader = "traceparent"
+
 // InternalRoot begins the subjects of messages that are stored and not
 // republished, and IngestRoot those that the stream takes messages in under. The
 // prefix follows.

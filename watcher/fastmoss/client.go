@@ -109,7 +109,7 @@ func (c *Client) retry(ctx context.Context, q Query, page, size int) (Page, erro
 	body := q.AppendJSON(make([]byte, 0, 512), page, size)
 	var wait *backoff.ExponentialBackOff
 	for attempt, malformed := 1, 0; ; attempt++ {
-		p, err := c.attempt(ctx, body, size)
+		p, err := c.attempt(ctx, question{body, page, size, attempt})
 		if err == nil {
 			return p, nil
 		}
@@ -159,7 +159,7 @@ func (c *Client) newBackoff() *backoff.ExponentialBackOff {
 
 // attempt makes one call when the gate and the pace allow it, and a second one
 // if the token turns out to have been replaced meanwhile.
-func (c *Client) attempt(ctx context.Context, body []byte, size int) (Page, error) {
+func (c *Client) attempt(ctx context.Context, q question) (Page, error) {
 	defer c.gate.announce()
 	for replaced := false; ; replaced = true {
 		p, err := c.admit(ctx)
@@ -167,7 +167,9 @@ func (c *Client) attempt(ctx context.Context, body []byte, size int) (Page, erro
 			return Page{}, err
 		}
 		started := time.Now()
-		page, version, err := c.call(ctx, body, size)
+		cctx, span := c.span(ctx, q)
+		page, version, err := c.call(cctx, q.body, q.size)
+		endSpan(span, &page, err)
 		if errors.Is(err, ErrDenied) && !replaced && c.cfg.Token.renewed(version) {
 			p.leave()
 			c.cfg.Logger.Info("token was replaced, trying the new one")

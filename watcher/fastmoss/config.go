@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // ErrConfig means that New was given settings that cannot work. The error lists
@@ -49,6 +52,9 @@ type Config struct {
 	OnCondition func(TokenCondition)
 	// Logger defaults to none.
 	Logger *slog.Logger
+	// Tracer gets a span for each call; default none. The source is told nothing
+	// of it.
+	Tracer trace.Tracer
 	// HTTP defaults to a client of its own. Its redirect policy is not used: no
 	// redirect is followed, for it would take the token elsewhere.
 	HTTP *http.Client
@@ -106,6 +112,9 @@ func (c *Config) complete() (*url.URL, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Tracer == nil {
+		c.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))

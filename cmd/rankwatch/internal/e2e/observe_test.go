@@ -24,6 +24,7 @@ type sent struct {
 	data     []byte
 	sequence uint64
 	kind     string // content type
+	trace    string // header traceparent, however it is written
 }
 
 // An observer watches an installation both ways: as a JetStream consumer and as
@@ -77,7 +78,7 @@ func (o *observer) consume(t *testing.T, stream string) {
 		if err != nil {
 			return // not from JetStream: the comparison with the core subscriber shows it
 		}
-		o.keep(sent{subject: m.Subject(), data: m.Data(), sequence: meta.Sequence.Stream, kind: m.Headers().Get("Content-Type")})
+		o.keep(sent{subject: m.Subject(), data: m.Data(), sequence: meta.Sequence.Stream, kind: m.Headers().Get("Content-Type"), trace: traceOf(m.Headers())})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func (o *observer) subscribe(t *testing.T) {
 	sub, err := o.nc.Subscribe(o.prefix+".>", func(m *nats.Msg) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.core = append(o.core, sent{subject: m.Subject, data: m.Data, kind: m.Header.Get("Content-Type")})
+		o.core = append(o.core, sent{subject: m.Subject, data: m.Data, kind: m.Header.Get("Content-Type"), trace: traceOf(m.Header)})
 		o.wake()
 	})
 	if err == nil {
@@ -214,7 +215,7 @@ func (o *observer) agree(t *testing.T) {
 
 func same(core, stored []sent) error {
 	for i := range min(len(core), len(stored)) {
-		if core[i].subject != stored[i].subject || !bytes.Equal(core[i].data, stored[i].data) || core[i].kind != stored[i].kind {
+		if core[i].subject != stored[i].subject || !bytes.Equal(core[i].data, stored[i].data) || core[i].kind != stored[i].kind || core[i].trace != stored[i].trace {
 			return fmt.Errorf("message %d: %s, stored is %s (sequence %d)", i, core[i].subject, stored[i].subject, stored[i].sequence)
 		}
 	}
@@ -245,7 +246,7 @@ func history(t *testing.T, nc *nats.Conn, stream, prefix string) []sent {
 	consuming, err := c.Consume(func(m jetstream.Msg) {
 		meta, err := m.Metadata()
 		if err == nil && len(all) < cap(all) {
-			all <- sent{subject: m.Subject(), data: m.Data(), sequence: meta.Sequence.Stream, kind: m.Headers().Get("Content-Type")}
+			all <- sent{subject: m.Subject(), data: m.Data(), sequence: meta.Sequence.Stream, kind: m.Headers().Get("Content-Type"), trace: traceOf(m.Headers())}
 		}
 	})
 	if err != nil {

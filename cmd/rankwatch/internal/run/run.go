@@ -15,6 +15,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/metrics"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/site"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/trace"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/worker"
@@ -69,8 +70,13 @@ func run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	traces, err := trace.Open(ctx, trace.Config{Endpoint: s.OTLP, Version: version.Number(), Environ: os.Environ(), Logger: log})
+	if err != nil {
+		return errors.Join(exit.AsUsage(err), http.Close())
+	}
+	defer traces.Close(ctx)
 	readings := metrics.NewReadings()
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Observe: readings.Observe, Logger: log})
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Observe: readings.Observe, Tracer: traces.Tracer(), Logger: log})
 	if err != nil {
 		return errors.Join(err, http.Close())
 	}

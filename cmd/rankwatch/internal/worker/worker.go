@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
@@ -29,11 +30,12 @@ import (
 const sweepEvery = time.Hour
 
 // A Config holds what a worker is made of. Observe may be nil; it is called
-// after each reading and must not block.
+// after each reading and must not block. Tracer is nil for no traces.
 type Config struct {
 	Settings   settings.Settings
 	Watchlists []watcher.Watchlist
 	Observe    func(watcher.Attempt)
+	Tracer     trace.Tracer
 	Logger     *slog.Logger
 }
 
@@ -76,19 +78,19 @@ func Open(ctx context.Context, cfg Config) (*Worker, error) {
 func (w *Worker) openSource() (err error) {
 	// The watcher exists before the first call is made.
 	tell := func(c fastmoss.TokenCondition) { w.watcher.TokenCondition(c) }
-	w.client, err = NewSource(w.cfg.Settings.FastMoss, tell, w.cfg.Logger)
+	w.client, err = NewSource(w.cfg.Settings.FastMoss, tell, w.cfg.Tracer, w.cfg.Logger)
 	return err
 }
 
-// NewSource returns the client that the settings ask for. onCondition may be
-// nil.
-func NewSource(f settings.FastMoss, onCondition func(fastmoss.TokenCondition), log *slog.Logger) (*fastmoss.Client, error) {
+// NewSource returns the client that the settings ask for. onCondition and tracer
+// may be nil.
+func NewSource(f settings.FastMoss, onCondition func(fastmoss.TokenCondition), tracer trace.Tracer, log *slog.Logger) (*fastmoss.Client, error) {
 	token := fastmoss.FileToken(f.TokenFile)
 	if f.TokenFile == "" {
 		token = fastmoss.StaticToken(f.Token.Reveal())
 	}
 	return fastmoss.New(fastmoss.Config{
-		BaseURL: f.URL, Token: token, Rate: f.Rate, Timeout: f.Timeout, Logger: log, OnCondition: onCondition,
+		BaseURL: f.URL, Token: token, Rate: f.Rate, Timeout: f.Timeout, Logger: log, OnCondition: onCondition, Tracer: tracer,
 	})
 }
 
@@ -117,7 +119,7 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	writer := rand.Text()
 	w.publisher, err = publisher.Open(ctx, publisher.Config{
 		Server: bus.ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
-		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, AfterCommit: dieAfterCommit,
+		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, Tracer: w.cfg.Tracer, AfterCommit: dieAfterCommit,
 		State: w.db, StateDir: s.DataDir,
 		Resume:   watcher.Resume,
 		OnFenced: func(watchlist, detail string) { w.watcher.Fenced(watchlist, detail) },
@@ -135,6 +137,7 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 		Watchlists: w.cfg.Watchlists, Source: w.client, Store: store{w.db}, Prefix: s.Prefix, Writer: writer,
 		Concurrency: s.FastMoss.Concurrency, MaxPayload: w.publisher.MaxPayload, Adopt: w.adopt,
 		Committed: w.publisher.Notify, Observe: w.cfg.Observe, Logger: w.cfg.Logger,
+		Tracer: w.cfg.Tracer,
 	})
 	if err != nil {
 		w.publisher.Close()
