@@ -41,7 +41,7 @@ func spansOf(rec *tracetest.SpanRecorder) string {
 		for _, key := range []string{"watchlists", "watchlist", "outcome", "reason", "revision", "events"} {
 			for _, a := range s.Attributes() {
 				if a.Key == attribute.Key("rankwatch."+key) {
-					line += fmt.Sprintf(" %s=%s", key, a.Value.Emit())
+					line += fmt.Sprintf(" %s=%s", key, a.Value.String())
 				}
 			}
 		}

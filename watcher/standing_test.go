@@ -54,7 +54,7 @@ func TestAStandingFollowsTheReadings(t *testing.T) {
 		}
 		s := r.standing()
 		r.want(stands(s), "")
-		if late := s.Overdue().Sub(time.Now()); !s.Read.IsZero() || !s.Tried.IsZero() || late <= time.Hour || late > 2*time.Hour {
+		if late := time.Until(s.Overdue()); !s.Read.IsZero() || !s.Tried.IsZero() || late <= time.Hour || late > 2*time.Hour {
 			t.Errorf("before the first reading: %+v", s)
 		}
 		read := func(list, want string) Standing {

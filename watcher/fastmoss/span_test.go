@@ -51,7 +51,7 @@ func TestEveryCallIsASpan(t *testing.T) {
 	for _, s := range rec.Ended() {
 		line := fmt.Sprint(s.Name(), " ", s.SpanKind(), " ", s.Status().Code == codes.Error)
 		for _, a := range s.Attributes() {
-			line += " " + string(a.Key) + "=" + a.Value.Emit()
+			line += " " + string(a.Key) + "=" + a.Value.String()
 		}
 		got = append(got, line)
 		if strings.Contains(line+s.Status().Description+fmt.Sprint(s.Events()), secret) {
