@@ -172,7 +172,12 @@ func (in *installation) consumer(t *testing.T) {
 	nc, violations := in.client(t, "consumer")
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	must(t, err)
-	c, err := js.CreateConsumer(t.Context(), "RANKWATCH", jetstream.ConsumerConfig{Durable: "crm", FilterSubject: "rankwatch.>", AckPolicy: jetstream.AckExplicitPolicy})
+	operator, _ := in.client(t, "reader")
+	made, err := jetstream.New(operator, jetstream.WithDefaultTimeout(patience))
+	must(t, err)
+	_, err = made.CreateConsumer(t.Context(), "RANKWATCH", jetstream.ConsumerConfig{Durable: "crm", FilterSubject: "rankwatch.>", AckPolicy: jetstream.AckExplicitPolicy})
+	must(t, err)
+	c, err := js.Consumer(t.Context(), "RANKWATCH", "crm")
 	must(t, err)
 	m, err := c.Next(jetstream.FetchMaxWait(patience))
 	must(t, err)
@@ -192,7 +197,7 @@ func (in *installation) consumer(t *testing.T) {
 		"$JS.API.STREAM.DELETE.RANKWATCH", "$JS.API.STREAM.PURGE.RANKWATCH", "$JS.API.STREAM.UPDATE.RANKWATCH", "$JS.API.STREAM.CREATE.OTHER",
 		"$JS.API.STREAM.MSG.DELETE.RANKWATCH", "$JS.API.STREAM.MSG.GET.RANKWATCH", "$JS.API.STREAM.SNAPSHOT.RANKWATCH",
 		"$JS.API.DIRECT.GET.RANKWATCH._rw.rankwatch.head.us", "$JS.API.DIRECT.GET.RANKWATCH",
-		"$JS.API.CONSUMER.CREATE.RANKWATCH.crm._rw.rankwatch.>", "$JS.API.CONSUMER.CREATE.RANKWATCH.crm", "$JS.API.CONSUMER.DELETE.RANKWATCH.crm",
+		"$JS.API.CONSUMER.CREATE.RANKWATCH.crm.rankwatch.>", "$JS.API.CONSUMER.CREATE.RANKWATCH.crm._rw.rankwatch.>", "$JS.API.CONSUMER.CREATE.RANKWATCH.crm", "$JS.API.CONSUMER.DELETE.RANKWATCH.crm",
 		"$JS.API.CONSUMER.MSG.NEXT.RANKWATCH.alert-default-changes", "$JS.ACK.RANKWATCH.alert-default-changes.1.1.1.1.1",
 		"$KV.RANKWATCH_ALERTS.x", "$SRV.STATE.rankwatch.RANKWATCH",
 	} {
