@@ -81,3 +81,18 @@ func each(t *testing.T, fn func(name string, data []byte)) {
 		t.Fatal(err)
 	}
 }
+
+// A module that is only found when another one is read waits for it.
+func TestAllModulesAreAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	index, err := fs.ReadFile(Files(), "index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	each(t, func(name string, data []byte) {
+		module := strings.HasSuffix(name, ".js") && regexp.MustCompile(`(?m)^(import|export) `).Match(data)
+		if module && !strings.Contains(string(index), `<link rel="modulepreload" href="`+name+`">`) {
+			t.Errorf("index.html does not preload %s", name)
+		}
+	})
+}

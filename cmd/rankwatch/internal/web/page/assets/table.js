@@ -4,30 +4,20 @@ import { matches, nameOf, order, shown, tally } from './rows.js';
 import { Choice, Pick, Search, SortHead, useApp } from './ui.js';
 import { Mark } from './live.js';
 
-const FIRST = 60; // rows of the first paint; the rest follows at once
+const FIRST = 60; // rows of the first paint; the rest follows in steps, so that nothing waits for it
+const STEP = 120;
+const NEAR = 900; // pixels from the top within which nobody sees that the rest is not there yet
 
 // Rows is the board's table. All rows are in the document, so that the browser's
 // own search finds them.
 export function Rows({ data, route, pins, flash, onPin, change }) {
   const { t, f } = useApp();
-  const [whole, setWhole] = useState(data.rows.length <= FIRST);
-  useEffect(() => {
-    if (whole) return undefined;
-    let timer = null;
-    const frame = requestAnimationFrame(() => {
-      timer = setTimeout(() => setWhole(true));
-    });
-    return () => {
-      cancelAnimationFrame(frame);
-      clearTimeout(timer);
-    };
-  }, []);
   const n = useMemo(() => tally(data.rows), [data]);
   const rows = useMemo(
     () => order(data.rows.filter((r) => shown(r, route.show) && matches(r, route.q)), route.sort, route.desc, pins),
     [data, route.show, route.q, route.sort, route.desc, route.sort === 'pin' ? pins : null],
   );
-  const painted = whole ? rows : rows.slice(0, FIRST);
+  const painted = useSteps(rows, [route.sort, route.desc, route.show, route.q].join(' '));
   const onSort = (sort, desc) => change({ sort, desc });
   const head = (by, text, className, title) => html`<${SortHead} by=${by} sort=${route.sort} desc=${route.desc} onSort=${onSort} className=${className} title=${title}>${text}<//>`;
   const edge = data.rows.some((r) => r.edge);
@@ -46,6 +36,26 @@ export function Rows({ data, route, pins, flash, onPin, change }) {
     </table>`}
     ${(n.outside > 0 || edge) && html`<p class="quiet legend-note">${n.outside > 0 && t('board.outside', { top: data.rules.top, leave: data.rules.top + data.rules.margin })} ${edge && t('board.edgeNote')}</p>`}
   </section>`;
+}
+
+// useSteps are the rows to paint now: the first ones at once, the others frame by
+// frame. Another order starts anew, unless that would pull the page from under
+// somebody's eyes.
+function useSteps(rows, order) {
+  const [at, set] = useState({ order, count: FIRST });
+  const count = at.order === order ? at.count : scrollY < NEAR ? FIRST : at.count;
+  useEffect(() => {
+    if (count >= rows.length) return undefined;
+    let timer = null;
+    const frame = requestAnimationFrame(() => {
+      timer = setTimeout(() => set({ order, count: count + STEP }));
+    });
+    return () => {
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+    };
+  }, [order, count, rows.length]);
+  return count < rows.length ? rows.slice(0, count) : rows;
 }
 
 const figures = (r) => `${r.rank} ${r.position} ${r.potential_index} ${r.member} ${r.edge} ${r.nickname} ${r.unique_id} ${r.url} ${r.change?.kind} ${r.change?.places} ${r.change?.index_change} ${r.change?.before?.rank} ${r.change?.reentry} ${r.profile?.follower_count} ${r.profile?.metrics?.usd_gmv} ${r.profile?.metrics?.units_sold}`;
