@@ -104,8 +104,9 @@ type Config struct {
 	More     []prometheus.Collector
 }
 
-// scrapeTime bounds a scrape; promhttp answers 503 after it.
-const scrapeTime = 30 * time.Second
+// scrapeTime bounds a scrape; promhttp answers 503 after it. That must still fit
+// into the time that the server has for an answer.
+const scrapeTime = 20 * time.Second
 
 // Handler answers scrapes.
 func Handler(cfg Config) (http.Handler, error) {
