@@ -55,7 +55,7 @@ func reasons() map[string][]string {
 			watcher.ReasonOversize, watcher.ReasonParameter, watcher.ReasonMalformed,
 		},
 		watcher.OutcomeStale:  {watcher.ReasonUnpublished, watcher.ReasonToken, watcher.ReasonThrottled, watcher.ReasonUnavailable},
-		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, "backlog", "worker"},
+		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, watcher.ReasonBacklog, watcher.ReasonWorker},
 	}
 }
 
