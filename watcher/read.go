@@ -352,11 +352,12 @@ func judge(err error) verdict {
 	case errors.Is(err, fastmoss.ErrUnavailable):
 		return stale(ReasonUnavailable, true)
 	case errors.Is(err, ErrFull):
-		return verdict{outcome: OutcomePaused, reason: "backlog", own: true}
+		return verdict{outcome: OutcomePaused, reason: ReasonBacklog, detail: "too much waits for the bus", own: true}
 	case errors.Is(err, ErrFenced):
-		return verdict{outcome: OutcomePaused, reason: ReasonFenced}
+		return verdict{outcome: OutcomePaused, reason: ReasonFenced, detail: "another worker writes this watchlist"}
 	}
-	return verdict{outcome: OutcomePaused, reason: "worker", own: true}
+	// The error may name files, and anybody may ask for the detail.
+	return verdict{outcome: OutcomePaused, reason: ReasonWorker, detail: "the worker's own trouble; its log says why", own: true}
 }
 
 // tell commits a change of condition by itself. tried says that it comes of an

@@ -35,6 +35,8 @@ const (
 	ReasonToken       = "token"       // the source refuses the token
 	ReasonQuota       = "quota"       // the token's calls are used up
 	ReasonFenced      = "fenced"      // another worker writes this watchlist
+	ReasonBacklog     = "backlog"     // too much waits for the bus; told by no status
+	ReasonWorker      = "worker"      // the worker's own trouble; told by no status
 )
 
 // A Refusal says why what the source answered is not a reading.

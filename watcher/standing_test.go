@@ -3,6 +3,7 @@ package watcher
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,5 +175,15 @@ func TestProfilesAreWhatTheSourceSaid(t *testing.T) {
 	}
 	if _, err := Profiles([]byte{boardVersion, 1, 2}); err == nil {
 		t.Error("a torn board was read")
+	}
+}
+
+func TestADetailNamesNoFileOfTheWorker(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{ErrFull, ErrFenced, syscall.ENOSPC} {
+		v := judge(fmt.Errorf("commit us: state: /var/lib/rankwatch/state.db: write: %w", cause))
+		if v.outcome != OutcomePaused || v.detail == "" || strings.Contains(v.detail, "/var") {
+			t.Errorf("%v: %+v", cause, v)
+		}
 	}
 }

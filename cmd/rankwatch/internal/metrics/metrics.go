@@ -55,7 +55,7 @@ func reasons() map[string][]string {
 			watcher.ReasonOversize, watcher.ReasonParameter, watcher.ReasonMalformed,
 		},
 		watcher.OutcomeStale:  {watcher.ReasonUnpublished, watcher.ReasonToken, watcher.ReasonThrottled, watcher.ReasonUnavailable},
-		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, "backlog", "worker"},
+		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, watcher.ReasonBacklog, watcher.ReasonWorker},
 	}
 }
 
@@ -104,8 +104,9 @@ type Config struct {
 	More     []prometheus.Collector
 }
 
-// scrapeTime bounds a scrape; promhttp answers 503 after it.
-const scrapeTime = 30 * time.Second
+// scrapeTime bounds a scrape; promhttp answers 503 after it. That must still fit
+// into the time that the server has for an answer.
+const scrapeTime = 20 * time.Second
 
 // Handler answers scrapes.
 func Handler(cfg Config) (http.Handler, error) {

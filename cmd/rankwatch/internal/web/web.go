@@ -122,7 +122,7 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	srv := &http.Server{
-		Handler: h, DisableGeneralOptionsHandler: true,
+		Handler: listening(ctx, h), DisableGeneralOptionsHandler: true,
 		// No limit for reading bodies: requests that have one are refused.
 		ReadHeaderTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return serving },
@@ -136,7 +136,6 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 		return fmt.Errorf("serve http: %w", err)
 	case <-ctx.Done():
 	}
-	stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {
@@ -148,9 +147,22 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	return nil
 }
 
+// listening ends what listens to events with ctx: by itself it would never end.
+func listening(ctx context.Context, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if handlerOf(r.URL.Path) == handlerEvents {
+			until, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
+			r = r.WithContext(until)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // Handler answers everything that is asked at an address.
 func Handler(cfg Config, at net.Addr) (http.Handler, error) {
-	s := &streams{conn: cfg.Worker.Conn(), stream: cfg.Stream, prefix: cfg.Prefix}
+	s := newStreams(cfg.Worker.Conn(), cfg.Stream, cfg.Prefix)
 	files, err := static(page.Files())
 	if err != nil {
 		return nil, fmt.Errorf("read the page: %w", err)

@@ -16,6 +16,9 @@ const (
 	maxRevisions     = 500
 	maxUIDs          = 200
 	maxTop           = 1000
+	// maxCells is how many places one answer may tell of, of all creators together:
+	// with a list that changes a lot, any more would cost the worker its memory.
+	maxCells = maxTop * maxRevisions
 )
 
 // A request for history selects creators, by uid or by their rank, and revisions.
@@ -79,8 +82,9 @@ func (a *API) history(ctx context.Context, req *http.Request, q *Query) (answer,
 		if err := sh.fill(ctx, r, e.last, span{name, from, to}); err != nil {
 			return err
 		}
-		out = sh.draw(from, to, &c)
-		return nil
+		var err error
+		out, err = sh.draw(from, to, &c)
+		return err
 	})
 	if err != nil {
 		return answer{}, err
@@ -91,7 +95,7 @@ func (a *API) history(ctx context.Context, req *http.Request, q *Query) (answer,
 
 // draw makes a history of the boards of a range; those that are missing there were
 // deleted for their age just now.
-func (sh *shelf) draw(from, to uint64, c *choice) *History {
+func (sh *shelf) draw(from, to uint64, c *choice) (*History, error) {
 	out := &History{}
 	var boards []*thin
 	for n := from; n <= to; n++ {
@@ -110,7 +114,9 @@ func (sh *shelf) draw(from, to uint64, c *choice) *History {
 			last = boards
 		}
 		for _, b := range last {
-			drawn.top(b, c.top)
+			if !drawn.top(b, c.top) {
+				return nil, badRequest(fmt.Sprintf("more than %d creators held these places in %d revisions: ask for fewer places or revisions", maxCells/len(boards), len(boards)))
+			}
 		}
 	}
 	for i, b := range boards {
@@ -118,7 +124,7 @@ func (sh *shelf) draw(from, to uint64, c *choice) *History {
 	}
 	slices.SortStableFunc(drawn.out, func(a, b RankSeries) int { return cmp.Compare(lastRank(a), lastRank(b)) })
 	out.Series = drawn.out
-	return out
+	return out, nil
 }
 
 // A drawing fills the series column by column.
@@ -161,13 +167,15 @@ func (d *drawing) empty(uid string) RankSeries {
 	}
 }
 
-// top adds the first top places of a board, of which ties do not make more.
-func (d *drawing) top(b *thin, top int) {
+// top adds the first top places of a board, of which ties do not make more. It is
+// false if that is too much.
+func (d *drawing) top(b *thin, top int) bool {
 	for i := range b.spots {
 		if int(b.spots[i].position) <= top {
 			d.add(b.spots[i].who)
 		}
 	}
+	return len(d.out)*d.columns <= maxCells
 }
 
 func (d *drawing) column(i int, b *thin) {

@@ -220,12 +220,8 @@ func (c *client) read(ctx context.Context, low uint64, beat *time.Ticker) error 
 		if m.Sequence >= low || len(c.buf) > slotBytes {
 			return errEnough
 		}
-		it, err := frame(h.Prefix(), m)
-		if err != nil {
-			return err
-		}
 		c.place.sequence = m.Sequence
-		if it != nil && c.filter.has(it.subject) {
+		if it := c.feed.item(h.Prefix(), m); it != nil && c.filter.has(it.subject) {
 			c.buf = append(c.buf, it.frame...)
 		}
 		return nil

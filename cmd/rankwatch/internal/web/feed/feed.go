@@ -120,14 +120,19 @@ func (f *Feed) Clients() int {
 // retryWait is the pause before the stream is asked for again.
 const retryWait = time.Second
 
-// fill follows the stream until ctx ends.
+// fill follows the stream until ctx ends. That it went back is told to the clients
+// before anything of the new one, however long it takes to find where that stands.
 func (f *Feed) fill(ctx context.Context, r *ring, last uint64) {
+	back := false
 	for ctx.Err() == nil {
-		err := f.follow(ctx, r, &last)
-		if errors.Is(err, history.ErrWentBack) {
-			last, err = f.restart(ctx, r)
+		var err error
+		if back {
+			err = f.restart(ctx, r, &last)
+		} else {
+			err = f.follow(ctx, r, &last)
 		}
-		if err == nil || ctx.Err() != nil {
+		back = errors.Is(err, history.ErrWentBack) || back && err != nil
+		if err == nil || errors.Is(err, history.ErrWentBack) || ctx.Err() != nil {
 			continue
 		}
 		f.cfg.Logger.Warn("the stream cannot be followed for now", "err", err)
@@ -144,11 +149,7 @@ func (f *Feed) follow(ctx context.Context, r *ring, last *uint64) error {
 		return err
 	}
 	return h.Follow(ctx, *last, func(m *history.Message) error {
-		it, err := frame(h.Prefix(), m)
-		if err != nil {
-			f.cfg.Logger.Error("a stored message cannot be sent", "err", err)
-		}
-		if it != nil {
+		if it := f.item(h.Prefix(), m); it != nil {
 			r.add(it)
 		}
 		*last = m.Sequence
@@ -156,16 +157,27 @@ func (f *Feed) follow(ctx context.Context, r *ring, last *uint64) error {
 	})
 }
 
+// item is nil for a message that is not sent: nobody can mend one that cannot be
+// read, so whoever waited for it would wait for ever.
+func (f *Feed) item(prefix string, m *history.Message) *item {
+	it, err := frame(prefix, m)
+	if err != nil {
+		f.cfg.Logger.Error("a stored message cannot be sent", "err", err)
+	}
+	return it
+}
+
 // restart tells all clients that the stream is not the one that it was.
-func (f *Feed) restart(ctx context.Context, r *ring) (uint64, error) {
+func (f *Feed) restart(ctx context.Context, r *ring, last *uint64) error {
 	h, err := f.cfg.Reader(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	info, err := h.State(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	r.reset(info.State.LastSeq)
-	return info.State.LastSeq, nil
+	*last = info.State.LastSeq
+	r.reset(*last)
+	return nil
 }

@@ -1,6 +1,7 @@
 package feed_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web/feed"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/web/webtest"
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/history"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -257,6 +260,34 @@ func TestAStreamThatWentBackIsToldAsAReset(t *testing.T) {
 		if e := l.must(); e.sequence(t) != want[0].sequence {
 			t.Errorf("%+v, want %+v", e, want[0])
 		}
+	}
+}
+
+// Of the requests after the stream went back, every other one fails: so does the
+// first that asks where the new stream stands.
+func TestAResetIsToldEvenIfTheServerDoesNotAnswerAtFirst(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, feed.Config{})
+	var away atomic.Bool
+	var asked atomic.Int64
+	s.restart(feed.Config{Reader: func(ctx context.Context) (*history.Reader, error) {
+		if away.Load() && asked.Add(1)%2 != 0 {
+			return nil, history.ErrGone
+		}
+		return s.Reader(ctx)
+	}})
+	s.reading("us-beauty", 1, 3, 1)
+	l := s.listen("", "")
+	l.begin()
+	want := s.reading("us-beauty", 2, 3, 1)
+	for range want {
+		l.must() // so the feed does follow
+	}
+	away.Store(true)
+	s.Delete()
+	s.Create()
+	if e := l.must(); e.kind != "reset" || e.data != `{"last":0}` {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -2,7 +2,9 @@ package feed
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -56,10 +58,8 @@ func without(object jsontext.Value, member string, keys ...string) (jsontext.Val
 func omit(object jsontext.Value, keys []string) (jsontext.Value, error) {
 	var out bytes.Buffer
 	err := eachMember(object, func(key, value jsontext.Value, name string) error {
-		for _, k := range keys {
-			if k == name {
-				return nil
-			}
+		if slices.Contains(keys, name) {
+			return nil
 		}
 		pair(&out, key, value)
 		return nil
@@ -87,8 +87,11 @@ func pair(out *bytes.Buffer, key, value jsontext.Value) {
 // its value, and its name.
 func eachMember(object jsontext.Value, fn func(key, value jsontext.Value, name string) error) error {
 	d := jsontext.NewDecoder(bytes.NewReader(object))
-	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
-		return fmt.Errorf("not an object: %w", err)
+	if d.PeekKind() != '{' {
+		return errors.New("not an object")
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
 	}
 	for d.PeekKind() != '}' {
 		key, err := d.ReadValue()

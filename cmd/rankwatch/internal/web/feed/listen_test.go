@@ -38,9 +38,12 @@ func newSite(t testing.TB, cfg feed.Config) *site {
 	return s
 }
 
-// serve starts a server.
+// serve starts a server, of a feed that reads from the bus if nothing else is said.
 func (s *site) serve(cfg feed.Config) {
-	cfg.Reader, cfg.Logger = s.Reader, slog.New(slog.DiscardHandler)
+	if cfg.Reader == nil {
+		cfg.Reader = s.Reader
+	}
+	cfg.Logger = slog.New(slog.DiscardHandler)
 	f := feed.New(cfg)
 	s.srv = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.ServeHTTP(w, r)
