@@ -175,14 +175,16 @@ func (s *step) remember() error {
 	return nil
 }
 
+// listOf is the part of a fingerprint that names the list itself.
+func listOf(fingerprint string) string {
+	l, _, _ := strings.Cut(fingerprint, "; top=")
+	return l
+}
+
 // carry keeps what is remembered of members across a baseline of the same list:
 // another top, margin or rule for ties, or a break in the stream.
 func (s *step) carry() {
-	list := func(fingerprint string) string {
-		l, _, _ := strings.Cut(fingerprint, "; top=")
-		return l
-	}
-	if s.reason == event.ReasonRollover || list(s.record.Fingerprint) != list(s.watchlist.Fingerprint()) {
+	if s.reason == event.ReasonRollover || listOf(s.record.Fingerprint) != listOf(s.watchlist.Fingerprint()) {
 		return
 	}
 	was := make(map[string]*diff.Row, len(s.before.Rows))

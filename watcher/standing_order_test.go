@@ -65,3 +65,27 @@ func TestAListThatIsReloadedKeepsItsStanding(t *testing.T) {
 	r.read("a9 b8")
 	r.want(stands(r.standing()), "baseline config 2")
 }
+
+// What was read of another list says nothing of how fresh the new one is, also not
+// after a restart.
+func TestAnotherListIsNotAsFreshAsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "")
+	r.dated()
+	r.read("a9 b8")
+	other := parseLists(t, "watchlists: [{name: us, every: 1h, top: 10, filter: {region: GB}, period: {type: month, value: 2026-03}}]")
+	check := func(when string) {
+		t.Helper()
+		if s := r.standing(); !s.Read.IsZero() || s.Outcome != "" || s.Revision != 0 || !s.Overdue().After(time.Now()) {
+			t.Errorf("%s: %+v", when, s)
+		}
+	}
+	r.worker.Reload(other)
+	check("after a reload")
+	r.restart("")
+	r.worker.cfg.Watchlists = other
+	if err := r.worker.start(); err != nil {
+		t.Fatal(err)
+	}
+	check("after a restart")
+}

@@ -213,6 +213,9 @@ func (w *Worker) start() error {
 	}
 	for _, l := range w.cfg.Watchlists {
 		r := records[l.Name]
+		if listOf(r.Fingerprint) != listOf(l.Fingerprint()) {
+			r.Read = time.Time{} // of another list
+		}
 		w.lists[l.Name] = &entry{
 			watchlist: l, adopted: !r.Tick.IsZero(),
 			standing: Standing{Known: time.Now(), Tried: r.Tick, Read: r.Read, Condition: r.Condition.known()},
@@ -247,6 +250,10 @@ func (w *Worker) Reload(lists []Watchlist) {
 			continue
 		}
 		changed := e.watchlist.Fingerprint() != l.Fingerprint() || e.watchlist.Period != l.Period
+		if listOf(e.watchlist.Fingerprint()) != listOf(l.Fingerprint()) {
+			// Of the list that is to be read now nothing is known yet.
+			e.standing = Standing{Known: now, Condition: e.standing.Condition}
+		}
 		e.watchlist, e.tokenHeld, e.failures = l, false, 0
 		w.schedule.Update(l)
 		if changed {

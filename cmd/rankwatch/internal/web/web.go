@@ -122,7 +122,7 @@ func Run(ctx context.Context, l *Listener, cfg Config) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	srv := &http.Server{
-		Handler: listening(ctx, h), DisableGeneralOptionsHandler: true,
+		Handler: answering(listening(ctx, h)), ConnContext: withConn, DisableGeneralOptionsHandler: true,
 		// No limit for reading bodies: requests that have one are refused.
 		ReadHeaderTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return serving },

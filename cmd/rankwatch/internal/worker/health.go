@@ -95,11 +95,22 @@ func (w *Worker) Ready(ctx context.Context) error {
 		missing = append(missing, errors.New("bus: no room on its disk"))
 	case !s.Ready:
 		missing = append(missing, errors.New("bus: the stream is not set up yet"))
+	case stuck(s, w.db.Backlog(), time.Now()):
+		missing = append(missing, errors.New("bus: it takes no messages; the log says why"))
 	}
 	if err := w.proof.of(ctx, w.writable); err != nil {
 		missing = append(missing, err)
 	}
 	return errors.Join(missing...)
+}
+
+// stuckTime is how long something may wait while publishing fails: a time-out and
+// some tries.
+const stuckTime = 20 * time.Second
+
+// stuck says that the bus is there and takes nothing.
+func stuck(s publisher.Stats, d state.Depth, now time.Time) bool {
+	return s.LastError != "" && d.Batches > 0 && now.Sub(d.Oldest) > stuckTime && now.Sub(s.LastPublish) > stuckTime
 }
 
 // writable keeps the file's name to the log: anybody may ask.

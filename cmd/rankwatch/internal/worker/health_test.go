@@ -7,6 +7,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rankwatch/rankwatch/publisher"
+	"github.com/rankwatch/rankwatch/state"
 )
 
 func TestAProofIsBelievedForAWhile(t *testing.T) {
@@ -55,4 +58,31 @@ func TestProbesDoNotPileUpOnADiskThatHangs(t *testing.T) {
 			t.Errorf("once it answers: %v, %d trials", err, tries.Load())
 		}
 	})
+}
+
+// A connection is not enough: a server that hangs keeps it. What has waited since
+// before the bus came back is no sign as long as something is taken.
+func TestABusThatTakesNothingIsNotReady(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	long, short := now.Add(-stuckTime-time.Second), now.Add(-time.Second)
+	for _, c := range []struct {
+		err     string
+		waits   int
+		oldest  time.Time
+		publish time.Time
+		want    bool
+	}{
+		{"timeout", 3, long, long, true},
+		{"timeout", 3, long, time.Time{}, true},
+		{"", 3, long, long, false},
+		{"timeout", 0, time.Time{}, long, false},
+		{"timeout", 3, short, long, false},
+		{"timeout", 3, long, short, false},
+	} {
+		s, d := publisher.Stats{LastError: c.err, LastPublish: c.publish}, state.Depth{Batches: c.waits, Oldest: c.oldest}
+		if got := stuck(s, d, now); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
 }

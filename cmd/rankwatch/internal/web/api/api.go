@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/rankwatch/rankwatch/deploy"
 	"github.com/rankwatch/rankwatch/publisher/history"
@@ -41,6 +43,8 @@ type API struct {
 	mux     *http.ServeMux
 	shelves *shelves
 	turns   chan struct{} // of the answers that take work
+	bodies  *semaphore.Weighted
+	hangs   atomic.Int64 // until when the stream is not asked where it stands, in Unix nanoseconds
 }
 
 const (
@@ -50,11 +54,17 @@ const (
 	// others wait for that: readings need the machine, too.
 	maxTurns = 2
 	turnTime = 2 * time.Second
+	// maxBodies is how many bytes of answers may wait for clients to read them, and
+	// a client has chunkTime for each chunk and bodyTime for all.
+	maxBodies = 64 << 20
+	chunk     = 64 << 10
+	chunkTime = 5 * time.Second
+	bodyTime  = time.Minute
 )
 
 // New returns an API that holds nothing until it is asked.
 func New(cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux(), shelves: newShelves(maxShelves), turns: make(chan struct{}, maxTurns)}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), shelves: newShelves(maxShelves), turns: make(chan struct{}, maxTurns), bodies: semaphore.NewWeighted(maxBodies)}
 	a.mux.HandleFunc("/api/v1/watchlists", a.answer(a.watchlists))
 	a.mux.HandleFunc("/api/v1/watchlists/{name}/board", a.answer(a.board))
 	a.mux.HandleFunc("/api/v1/watchlists/{name}/history", a.answer(a.history))
@@ -106,11 +116,14 @@ func (a *API) answer(fn func(ctx context.Context, r *http.Request, q *Query) (an
 			a.fail(w, r, err)
 			return
 		}
+		defer a.bodies.Release(int64(len(body)))
 		WriteBody(w, r, Body{Type: "application/json", Cache: out.cache, Tag: TagOf(body), Bytes: body})
 	}
 }
 
-// work makes an answer when it is its turn.
+var errBusy = &Fault{Status: http.StatusServiceUnavailable, Detail: "too much is asked at once", Retry: turnTime}
+
+// work makes an answer when it is its turn. Its bytes count among a.bodies.
 func (a *API) work(ctx context.Context, r *http.Request, fn func(context.Context, *http.Request, *Query) (answer, error)) (answer, []byte, error) {
 	wait := time.NewTimer(turnTime)
 	defer wait.Stop()
@@ -118,7 +131,7 @@ func (a *API) work(ctx context.Context, r *http.Request, fn func(context.Context
 	case a.turns <- struct{}{}:
 		defer func() { <-a.turns }()
 	case <-wait.C:
-		return answer{}, nil, &Fault{Status: http.StatusServiceUnavailable, Detail: "too much is asked at once", Retry: turnTime}
+		return answer{}, nil, errBusy
 	case <-ctx.Done():
 		return answer{}, nil, ctx.Err()
 	}
@@ -131,7 +144,19 @@ func (a *API) work(ctx context.Context, r *http.Request, fn func(context.Context
 		return answer{}, nil, err
 	}
 	body, err := json.Marshal(out.value, json.Deterministic(true), jsontext.EscapeForHTML(true))
-	return out, body, err
+	if err != nil {
+		return answer{}, nil, err
+	}
+	if len(body) > maxBodies {
+		return answer{}, nil, badRequest("the answer would be too large: ask for less")
+	}
+	// In its turn, so that no more than a few answers wait for room.
+	room, cancel := context.WithTimeout(ctx, turnTime)
+	defer cancel()
+	if err := a.bodies.Acquire(room, int64(len(body))); err != nil {
+		return answer{}, nil, errBusy
+	}
+	return out, body, nil
 }
 
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -160,7 +185,20 @@ func WriteBody(w http.ResponseWriter, r *http.Request, b Body) {
 	}
 	h.Set("Content-Type", b.Type)
 	h.Set("Content-Length", strconv.Itoa(len(b.Bytes)))
-	_, _ = w.Write(b.Bytes) // a client that is gone is told nothing
+	rc, end := http.NewResponseController(w), time.Now().Add(bodyTime)
+	for rest := b.Bytes; len(rest) > 0; {
+		n := min(len(rest), chunk)
+		until := time.Now().Add(chunkTime)
+		if until.After(end) {
+			until = end
+		}
+		// Without deadlines, as in some tests, the server's own holds.
+		_ = rc.SetWriteDeadline(until)
+		if _, err := w.Write(rest[:n]); err != nil {
+			return // a client that is gone is told nothing
+		}
+		rest = rest[n:]
+	}
 }
 
 // TagOf is a tag for a content.

@@ -12,10 +12,6 @@ import (
 	"github.com/rankwatch/rankwatch/watcher"
 )
 
-// settled lets a client keep a board of the past for a while. What it says of
-// itself never changes; of the newest and the oldest revision it may.
-const settled = "private, max-age=300"
-
 func (a *API) board(ctx context.Context, req *http.Request, q *Query) (answer, error) {
 	revision := q.Number("revision", 1, math.MaxInt64, 0)
 	if err := q.Done(); err != nil {
@@ -30,12 +26,11 @@ func (a *API) board(ctx context.Context, req *http.Request, q *Query) (answer, e
 	if err != nil {
 		return answer{}, err
 	}
-	m, cache := e.last, revalidate
+	m := e.last
 	if revision != 0 && revision != e.revision {
 		if m, err = r.BoardAtRevision(ctx, name, revision); errors.Is(err, history.ErrNotFound) {
 			return answer{}, notFound(fmt.Sprintf("no revision %d of %s: the stream holds revisions %d to %d", revision, name, e.firstRevision, e.revision))
 		}
-		cache = settled
 	}
 	if err != nil {
 		return answer{}, err
@@ -45,7 +40,7 @@ func (a *API) board(ctx context.Context, req *http.Request, q *Query) (answer, e
 		return answer{}, err
 	}
 	b.FirstRevision, b.LatestRevision = e.firstRevision, e.revision
-	return answer{b, cache}, nil
+	return answer{b, revalidate}, nil
 }
 
 // assemble puts together a board, the events of its reading, and what is known of

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/publisher/history"
@@ -37,6 +38,9 @@ func (a *API) creator(ctx context.Context, req *http.Request, q *Query) (answer,
 	uid := req.PathValue("uid")
 	if len(uid) > event.MaxUID {
 		return answer{}, badRequest(fmt.Sprintf("a uid has at most %d bytes", event.MaxUID))
+	}
+	if !utf8.ValidString(uid) {
+		return answer{}, badRequest("a uid is UTF-8")
 	}
 	r, err := a.cfg.Reader(ctx)
 	if err != nil {

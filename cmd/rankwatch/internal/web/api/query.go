@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Query is a request's parameters. Each is taken once; one that nobody takes
@@ -55,6 +56,9 @@ func (q *Query) List(name string, most int) []string {
 	}
 	if slices.Contains(v, "") {
 		q.Wrong("%s is empty", name)
+	}
+	if slices.ContainsFunc(v, func(s string) bool { return !utf8.ValidString(s) }) {
+		q.Wrong("%s is not UTF-8", name)
 	}
 	slices.Sort(v)
 	return slices.Compact(v)

@@ -22,12 +22,34 @@ func (a *API) watchlists(ctx context.Context, _ *http.Request, q *Query) (answer
 	for _, s := range a.cfg.Worker.Standings() {
 		out.Watchlists = append(out.Watchlists, standing(s))
 	}
-	err := a.tips(ctx, &out)
+	err := a.ask(ctx, &out)
 	if err != nil && FaultOf(err).Status != http.StatusServiceUnavailable {
 		return answer{}, err
 	}
 	out.Bus = err == nil
 	return answer{out, revalidate}, nil
+}
+
+const (
+	// askTime is how long the stream may take to say where it stands, and hangTime
+	// how long it is not asked again after it took longer.
+	askTime  = time.Second
+	hangTime = 5 * time.Second
+)
+
+// ask is tips, for whom a server that hangs is away.
+func (a *API) ask(ctx context.Context, out *Watchlists) error {
+	if time.Now().UnixNano() < a.hangs.Load() {
+		return history.ErrGone
+	}
+	short, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	err := a.tips(short, out)
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		a.hangs.Store(time.Now().Add(hangTime).UnixNano())
+		return history.ErrGone
+	}
+	return err
 }
 
 // tips tells where the stream is, in all and of each watchlist.

@@ -123,13 +123,14 @@ const retryWait = time.Second
 // fill follows the stream until ctx ends. That it went back is told to the clients
 // before anything of the new one, however long it takes to find where that stands.
 func (f *Feed) fill(ctx context.Context, r *ring, last uint64) {
+	var created time.Time // of the stream that is followed
 	back := false
 	for ctx.Err() == nil {
 		var err error
 		if back {
-			err = f.restart(ctx, r, &last)
+			err = f.restart(ctx, r, &last, &created)
 		} else {
-			err = f.follow(ctx, r, &last)
+			err = f.follow(ctx, r, &last, &created)
 		}
 		back = errors.Is(err, history.ErrWentBack) || back && err != nil
 		if err == nil || errors.Is(err, history.ErrWentBack) || ctx.Err() != nil {
@@ -143,11 +144,20 @@ func (f *Feed) fill(ctx context.Context, r *ring, last uint64) {
 	}
 }
 
-func (f *Feed) follow(ctx context.Context, r *ring, last *uint64) error {
+func (f *Feed) follow(ctx context.Context, r *ring, last *uint64, created *time.Time) error {
 	h, err := f.cfg.Reader(ctx)
 	if err != nil {
 		return err
 	}
+	info, err := h.State(ctx)
+	if err != nil {
+		return err
+	}
+	if !created.IsZero() && !info.Created.Equal(*created) {
+		// A new one may have overtaken the old one's sequences already.
+		return history.ErrWentBack
+	}
+	*created = info.Created
 	return h.Follow(ctx, *last, func(m *history.Message) error {
 		if it := f.item(h.Prefix(), m); it != nil {
 			r.add(it)
@@ -168,7 +178,7 @@ func (f *Feed) item(prefix string, m *history.Message) *item {
 }
 
 // restart tells all clients that the stream is not the one that it was.
-func (f *Feed) restart(ctx context.Context, r *ring, last *uint64) error {
+func (f *Feed) restart(ctx context.Context, r *ring, last *uint64, created *time.Time) error {
 	h, err := f.cfg.Reader(ctx)
 	if err != nil {
 		return err
@@ -177,7 +187,7 @@ func (f *Feed) restart(ctx context.Context, r *ring, last *uint64) error {
 	if err != nil {
 		return err
 	}
-	*last = info.State.LastSeq
+	*last, *created = info.State.LastSeq, info.Created
 	r.reset(*last)
 	return nil
 }
