@@ -64,7 +64,7 @@ func MakePlan(lists []Watchlist, price float64, now time.Time) Plan {
 	rates := cronRates{now: now, known: map[string]float64{}}
 	feeds := map[Feed][]int{}
 	for i, w := range lists {
-		p.Rows[i] = PlanRow{Watchlist: w.Name, Schedule: scheduleText(w), Places: w.Depth(), Pages: w.Pages(), Readings: rates.of(w)}
+		p.Rows[i] = PlanRow{Watchlist: w.Name, Schedule: w.ScheduleText(), Places: w.Depth(), Pages: w.Pages(), Readings: rates.of(w)}
 		feeds[w.Feed()] = append(feeds[w.Feed()], i)
 	}
 	for _, members := range feeds {
@@ -244,21 +244,6 @@ func lcm(a, b int64) (int64, bool) {
 }
 
 func perDay(every time.Duration) float64 { return float64(oneDay) / float64(every) }
-
-func scheduleText(w Watchlist) string {
-	r := rhythmOf(w)
-	if r.schedule != nil {
-		return w.Cron + " " + w.location().String()
-	}
-	s := r.every.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return "every " + s
-}
 
 // WriteText writes the plan as an aligned table, with notes below. Without a
 // price it has no column for the cost.

@@ -11,11 +11,9 @@ import (
 type Profile struct {
 	Creator event.Creator
 	Metrics event.Metrics
-	// These are of the present membership: zero for who is no member. Since is the
-	// revision that it began with.
+	// These are of the present membership: zero for who is no member.
 	FirstSeen time.Time
 	PeakRank  int
-	Since     uint64
 }
 
 // Profiles reads a tracked board, of a Store or a head message, and tells of
@@ -35,7 +33,7 @@ func Profiles(tracked []byte) (map[string]Profile, error) {
 		var p Profile
 		p.Creator, p.Metrics = details(&it)
 		if r.Member {
-			p.FirstSeen, p.PeakRank, p.Since = time.UnixMilli(r.FirstSeen).UTC(), int(r.Peak), r.Since
+			p.FirstSeen, p.PeakRank = time.UnixMilli(r.FirstSeen).UTC(), int(r.Peak)
 		}
 		all[r.UID] = p
 	}

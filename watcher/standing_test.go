@@ -166,7 +166,7 @@ func TestProfilesAreWhatTheSourceSaid(t *testing.T) {
 	}
 	for uid, peak := range map[string]int{"a": 1, "b": 1} {
 		got := p[uid]
-		if got.Creator.UID != uid || got.PeakRank != peak || got.Since != 1 || got.FirstSeen.IsZero() {
+		if got.Creator.UID != uid || got.PeakRank != peak || got.FirstSeen.IsZero() {
 			t.Errorf("%s: %+v", uid, got)
 		}
 	}

@@ -171,6 +171,9 @@ func (o fields) sub(key string, keys []string) (fields, bool) {
 
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
+// IsName says that a text can be the name of a watchlist.
+func IsName(s string) bool { return namePattern.MatchString(s) }
+
 func (o fields) name() (string, strictyaml.Value) {
 	s, v, ok := o.Text("name", `"us-beauty"`)
 	if v.Null() || o.Has("name") < 0 {
@@ -179,7 +182,7 @@ func (o fields) name() (string, strictyaml.Value) {
 	if !ok {
 		return "", v
 	}
-	if !namePattern.MatchString(s) {
+	if !IsName(s) {
 		v.Add("the name is %s; use 1 to 63 of a-z, 0-9 and -, not beginning with -", strictyaml.Quoted(s))
 		return "", v
 	}

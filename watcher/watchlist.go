@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -163,6 +164,22 @@ func (w Watchlist) Equal(o Watchlist) bool {
 	w.Timezone, o.Timezone = nil, nil
 	w.schedule, o.schedule = nil, nil
 	return w == o
+}
+
+// ScheduleText is how often the watchlist is read, for people: `every 6h`, or the
+// cron expression and its time zone.
+func (w Watchlist) ScheduleText() string {
+	if w.Cron != "" {
+		return w.Cron + " " + w.location().String()
+	}
+	s := rhythmOf(w).every.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return "every " + s
 }
 
 func (w Watchlist) location() *time.Location {

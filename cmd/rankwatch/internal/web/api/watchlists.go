@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -96,25 +95,10 @@ func standing(s watcher.Standing) Watchlist {
 }
 
 func schedule(w watcher.Watchlist) string {
-	if w.Cron == "" {
-		return "every " + brief(w.Every)
+	if w.Cron != "" {
+		return "cron " + w.ScheduleText()
 	}
-	if w.Timezone == nil {
-		return "cron " + w.Cron + " UTC"
-	}
-	return "cron " + w.Cron + " " + w.Timezone.String()
-}
-
-// brief writes a duration without what is zero at its end: 6h, not 6h0m0s.
-func brief(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return w.ScheduleText()
 }
 
 func filter(f fastmoss.Filter) map[string]any {
@@ -183,7 +167,7 @@ type extent struct {
 
 func (a *API) extent(ctx context.Context, r *history.Reader, name string) (extent, error) {
 	var e extent
-	if !isName(name) {
+	if !watcher.IsName(name) {
 		return e, a.unknown(name)
 	}
 	var err error
@@ -199,17 +183,4 @@ func (a *API) extent(ctx context.Context, r *history.Reader, name string) (exten
 	e.revision, _ = e.last.Revision()
 	e.firstRevision, _ = e.first.Revision()
 	return e, nil
-}
-
-// isName says that a text can be the name of a watchlist.
-func isName(s string) bool {
-	if s == "" || len(s) > 63 || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
 }

@@ -110,13 +110,6 @@ func (f *Feed) leave() {
 	}
 }
 
-// Clients is how many clients there are.
-func (f *Feed) Clients() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.clients
-}
-
 // retryWait is the pause before the stream is asked for again.
 const retryWait = time.Second
 
