@@ -26,11 +26,12 @@ export function Board({ route, theme }) {
     document.title = `${route.name}${route.rev ? ` · ${t('board.revision', { revision: String(route.rev) })}` : ''} · rankwatch`;
   }, [t, route.name, route.rev]);
   const known = data !== null;
+  const missing = !known && error?.status === 404 && !route.rev;
   return html`<div class="page with-side" data-board=${route.name} data-revision=${data?.revision}>
     <div class="main-column">
       <div class="page-head"><h1 tabindex="-1">${route.name}</h1>
         ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, t('lists.top', { top: data.rules.top }), period(t, data.period)].join(' · ')}</p>`}</div>
-      ${error && !known && (error.status === 404 && !route.rev ? html`<div class="notice"><h2>${t('board.noReading')}</h2><p>${t('board.noReading.text')}</p><p class="detail">${error.detail}</p></div>`
+      ${error && !known && (missing ? html`<${Missing} name=${route.name} version=${version} />`
         : html`<${Failure} error=${error} retry=${answer.retry} words=${{ 404: t('error.404.board') }} />`)}
       ${error && known && html`<p class="notice notice-slim" role="status">${t('error.stale', { when: f.since(new Date(answer.at).toISOString()) })}</p>`}
       ${!known && !error && html`<${Loading} />`}
@@ -43,6 +44,16 @@ export function Board({ route, theme }) {
     </div>
     <aside class="side" aria-label=${t('live.on', { name: route.name })}><h2>${t('live.title')}</h2><${Feed} only=${route.name} bound=${8} /><p><a href="#/live">${t('live.all')}</a></p></aside>
   </div>`;
+}
+
+// Missing tells a watchlist that has no board yet from one that there is not.
+function Missing({ name, version }) {
+  const { t } = useApp();
+  const { data, error, retry } = useResource(paths.watchlists(), version);
+  if (error && !data) return html`<${Failure} error=${error} retry=${retry} />`;
+  if (!data) return html`<${Loading} />`;
+  const which = data.watchlists.some((w) => w.name === name) ? 'noReading' : 'unknown';
+  return html`<div class="notice"><h2>${t(`board.${which}`)}</h2><p>${t(`board.${which}.text`)}</p><p><a href=${format({ view: 'watchlists' })}>${t('nowhere.back')}</a></p></div>`;
 }
 
 export const period = (t, p) => (p ? t.or(`period.${p.type}`, `${p.type} ${p.value}`, { value: p.value }) : t('period.none'));

@@ -1,6 +1,6 @@
 import { html, useEffect, useMemo, useRef, useState } from './vendor/htm/standalone.module.js';
 import { columns, depth, lines as linesOf, marks as marksOf, stroke } from './ranks.js';
-import { useApp } from './ui.js';
+import { useApp, useKeptFocus } from './ui.js';
 import { plot } from './plot.js';
 
 // Chart draws one line a creator, rank 1 on top, and tells the same as a list that
@@ -64,6 +64,7 @@ function Legend({ series, pins, lit, onLit, onPin }) {
   const { t } = useApp();
   const [at, setAt] = useState(0);
   const list = useRef(null);
+  useKeptFocus(list);
   const stop = Math.min(at, series.length - 1);
   const key = (e) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity }[e.key];

@@ -72,6 +72,7 @@ export default {
   'lists.previous': 'Previous page',
   'lists.following': 'Next page',
   'lists.events': { one: '{count} event', other: '{count} events' },
+  'lists.every': 'every {span}',
   'lists.ok': 'well',
 
   'bus.title': 'The message bus is away',
@@ -161,6 +162,8 @@ export default {
   'board.eventsGone': 'The events of this reading are past retention, so its changes are unknown.',
   'board.noReading': 'No board yet',
   'board.noReading.text': 'The first reading of this watchlist has not been published. It will appear here by itself.',
+  'board.unknown': 'There is no such watchlist',
+  'board.unknown.text': 'The worker is not configured to watch it: the name may be misspelt, or it was removed.',
   'board.table': 'Board',
   'board.filter': 'Filter by name, handle or id',
   'board.sort': 'Sort by',

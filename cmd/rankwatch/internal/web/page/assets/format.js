@@ -12,6 +12,8 @@ export function formats(language, timeZone) {
   const clock = new Intl.DateTimeFormat(language, { timeStyle: 'medium', timeZone });
   const day = new Intl.DateTimeFormat(language, { month: 'short', day: 'numeric', timeZone });
   const relative = new Intl.RelativeTimeFormat(language, { numeric: 'always', style: 'narrow' });
+  const present = new Intl.RelativeTimeFormat(language, { numeric: 'auto', style: 'narrow' });
+  const span = (n, unit) => (n === 0 ? present.format(0, 'second') : relative.format(n, unit));
   const known = (write) => (value) => (value === null || value === undefined ? '–' : write(value));
   return {
     integer: known((n) => integer.format(n)),
@@ -23,8 +25,8 @@ export function formats(language, timeZone) {
     clock: known((at) => clock.format(new Date(at))),
     day: known((at) => day.format(new Date(at))),
     // since tells how far `at` is from `now`, before or after.
-    since: known((at) => relative.format(...distance(Date.parse(at), now()))),
-    between: (at, from) => relative.format(...distance(at, from)),
+    since: known((at) => span(...distance(Date.parse(at), now()))),
+    between: (at, from) => span(...distance(at, from)),
   };
 }
 

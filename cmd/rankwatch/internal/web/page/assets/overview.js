@@ -103,6 +103,9 @@ function Table({ rows, route, onSort }) {
   </table>`;
 }
 
+// schedule is the worker's own words, of which the common ones are told in the reader's.
+const schedule = (t, text) => (text.startsWith('every ') ? t('lists.every', { span: text.slice(6) }) : text);
+
 const TONES = { well: 'good', never: 'idle', reading: 'idle', waiting: 'wait', paused: 'wait', overdue: 'wait', rejected: 'wait', retired: 'idle' };
 
 function Line({ w }) {
@@ -112,7 +115,7 @@ function Line({ w }) {
   const late = w.overdue && Date.parse(w.overdue) <= now;
   return html`<tr role="row" data-watchlist=${w.name}>
     <th role="rowheader" scope="row"><a class="list-name" href=${format(board(w.name))}>${w.name}</a>
-      <span class="sub">${w.region === 'all' ? t('lists.allRegions') : w.region} · ${t('lists.top', { top: w.top })}${w.margin > 0 && t('lists.margin', { margin: w.margin })} · ${w.schedule}</span></th>
+      <span class="sub">${w.region === 'all' ? t('lists.allRegions') : w.region} · ${t('lists.top', { top: w.top })}${w.margin > 0 && t('lists.margin', { margin: w.margin })} · ${schedule(t, w.schedule)}</span></th>
     <td role="cell" data-label=${t('lists.condition')}><${Flag} tone=${TONES[s] ?? 'bad'}>${t.or(`state.${s}`, s)}<//> <${Why} w=${w} s=${s} /></td>
     <td role="cell" data-label=${t('lists.read')} class=${late ? 'late' : ''}>${w.read ? html`<${Age} at=${w.read} />` : t('lists.never')}${late && html` <span class="late-word">${t('lists.overdue')}</span>`}</td>
     <td role="cell" data-label=${t('lists.next')}>${w.reading ? t('lists.reading') : w.next ? html`<${Age} at=${w.next} due=${t('lists.due')} />` : t('lists.unplanned')}</td>

@@ -20,7 +20,8 @@ function colours(host) {
   return found;
 }
 
-const height = (count, width) => Math.round(Math.min(width < 600 ? 420 : 760, Math.max(280, 150 + count * (count > 30 ? 6 : 16))));
+// height leaves room for a name at each rank, as far as the window has it.
+const height = (lowest, width) => Math.min(width < 600 ? 420 : 760, Math.max(280, 56 + lowest * (GAP + 1)));
 
 // plot draws into host and returns what changes the drawing.
 export function plot(host, p) {
@@ -116,7 +117,7 @@ export function plot(host, p) {
     const path = p.axis === 'time' ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
     return {
       width,
-      height: height(p.series.length, width),
+      height: height(p.reach.lowest, width),
       padding: [18, right, 0, 0],
       legend: { show: false },
       focus: { alpha: 0.15 },
@@ -133,7 +134,7 @@ export function plot(host, p) {
         label: s.name,
         stroke: palette.hues[stroke(i).hue],
         dash: stroke(i).dash,
-        width: p.pins.has(s.uid) ? 3.5 : p.series.length > 20 ? 1.5 : 2,
+        width: p.pins.has(s.uid) && p.pins.size < p.series.length ? 3.5 : p.series.length > 20 ? 1.5 : 2,
         paths: path,
         spanGaps: false,
         points: { show: true, size: 5, fill: palette.hues[stroke(i).hue], filter: () => alone(s.ranks, many) },

@@ -1,7 +1,7 @@
-import { html, Component, useEffect, useMemo, useState } from './vendor/htm/standalone.module.js';
+import { html, Component, useEffect, useMemo, useRef, useState } from './vendor/htm/standalone.module.js';
 import { format, SHOWN } from './route.js';
 import { matches, nameOf, order, shown, tally } from './rows.js';
-import { Choice, Pick, Search, SortHead, useApp } from './ui.js';
+import { Choice, Pick, Search, SortHead, useApp, useKeptFocus } from './ui.js';
 import { Mark } from './live.js';
 
 const FIRST = 60; // rows of the first paint; the rest follows in steps, so that nothing waits for it
@@ -12,6 +12,8 @@ const NEAR = 900; // pixels from the top within which nobody sees that the rest 
 // own search finds them.
 export function Rows({ data, route, pins, flash, onPin, change }) {
   const { t, f } = useApp();
+  const panel = useRef(null);
+  useKeptFocus(panel);
   const n = useMemo(() => tally(data.rows), [data]);
   const rows = useMemo(
     () => order(data.rows.filter((r) => shown(r, route.show) && matches(r, route.q)), route.sort, route.desc, pins),
@@ -21,7 +23,7 @@ export function Rows({ data, route, pins, flash, onPin, change }) {
   const onSort = (sort, desc) => change({ sort, desc });
   const head = (by, text, className, title) => html`<${SortHead} by=${by} sort=${route.sort} desc=${route.desc} onSort=${onSort} className=${className} title=${title}>${text}<//>`;
   const edge = data.rows.some((r) => r.edge);
-  return html`<section class="panel" aria-labelledby="table-title">
+  return html`<section class="panel" aria-labelledby="table-title" ref=${panel}>
     <div class="panel-head"><h2 id="table-title">${t('board.table')}</h2>
       <p class="page-count" role="status">${t('board.rows', { count: rows.length })}</p></div>
     <div class="tools">

@@ -1,4 +1,4 @@
-import { html, createContext, useContext, useEffect, useReducer, useRef, useState } from './vendor/htm/standalone.module.js';
+import { html, createContext, useContext, useEffect, useLayoutEffect, useReducer, useRef, useState } from './vendor/htm/standalone.module.js';
 import { distance } from './format.js';
 
 // What every view needs: the translator t, the formats f, the API, the live
@@ -84,6 +84,26 @@ export function Failure({ error, retry, words = {} }) {
 export function Loading() {
   const { t } = useApp();
   return html`<p class="loading" role="status">${t('load.busy')}<span aria-hidden="true">…</span></p>`;
+}
+
+// useKeptFocus gives the focus back to what lost it by being moved: a list that is
+// put in another order would otherwise throw its reader to the page's top.
+export function useKeptFocus(box) {
+  const lost = useRef(null);
+  useEffect(() => {
+    const gone = (e) => {
+      if (e.relatedTarget || !document.hasFocus()) return;
+      lost.current = e.target;
+      setTimeout(() => { lost.current = null; });
+    };
+    const element = box.current;
+    element?.addEventListener('focusout', gone);
+    return () => element?.removeEventListener('focusout', gone);
+  }, [box.current]);
+  useLayoutEffect(() => {
+    const element = lost.current;
+    if (element?.isConnected && document.activeElement === document.body) element.focus({ preventScroll: true });
+  });
 }
 
 // Choice is a row of buttons of which one is pressed.

@@ -72,6 +72,7 @@ export default {
   'lists.previous': '上一页',
   'lists.following': '下一页',
   'lists.events': { other: '{count} 个事件' },
+  'lists.every': '每 {span}',
   'lists.ok': '正常',
 
   'bus.title': '消息总线不可用',
@@ -161,6 +162,8 @@ export default {
   'board.eventsGone': '本次读取的事件已超过保留期限，变化未知。',
   'board.noReading': '还没有榜单',
   'board.noReading.text': '此榜单的首次读取尚未发布，发布后会自动显示在这里。',
+  'board.unknown': '没有这个榜单',
+  'board.unknown.text': '工作进程未配置此榜单：名称可能有误，或已被移除。',
   'board.table': '榜单',
   'board.filter': '按昵称、账号或 ID 筛选',
   'board.sort': '排序',
