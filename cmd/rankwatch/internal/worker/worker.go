@@ -21,6 +21,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
 	"github.com/rankwatch/rankwatch/publisher"
+	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/state"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -242,6 +243,10 @@ func (w *Worker) TokenStanding() *watcher.Condition { return w.watcher.TokenStan
 // that was not read yet.
 func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
 	l, err := w.db.Load(watchlist)
+	if errors.Is(err, state.ErrClosed) {
+		// The worker is ending, and nobody can be told more than that.
+		return nil, 0, fmt.Errorf("%w: %w", history.ErrGone, err)
+	}
 	if err != nil || !l.Known {
 		return nil, 0, err
 	}

@@ -50,6 +50,14 @@ export function cursor(last) {
   };
 }
 
+// beginning is the id that a stream begins after, told before the first event in a
+// block without data, of which the parser says nothing; null if it is not there
+// (yet).
+export function beginning(text) {
+  const found = /^(?:retry: ?\d+\n+)?id: ?(\d+)\n\n/.exec(text);
+  return found ? Number(found[1]) : null;
+}
+
 // What cannot be read is passed over: it would be no better the next time.
 function parsed(text) {
   try {
@@ -94,13 +102,19 @@ export async function follow(options) {
         onState({ state: 'live' });
         const reader = response.body.getReader();
         const text = new TextDecoder();
+        let head = '';
         for (;;) {
           const { value, done } = await reader.read();
           if (done) break;
           clearTimeout(timer);
           timer = setTimeout(stop, SILENCE);
           failures = 0;
-          parser.feed(text.decode(value, { stream: true }));
+          const part = text.decode(value, { stream: true });
+          if (at.last === null && head.length < 200) {
+            head += part;
+            at.last = beginning(head);
+          }
+          parser.feed(part);
         }
       } finally {
         clearTimeout(timer);

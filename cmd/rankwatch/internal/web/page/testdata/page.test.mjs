@@ -2,7 +2,7 @@
 // is Node.js 20 or newer.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { cursor, follow, pause, retryAfter } from '../assets/stream.js';
+import { beginning, cursor, follow, pause, retryAfter } from '../assets/stream.js';
 import { empty, fold, ENTRIES } from '../assets/fold.js';
 import { board, format, parse } from '../assets/route.js';
 import { LANGUAGES, pick, translator } from '../assets/i18n.js';
@@ -50,6 +50,15 @@ test('a stream that is cut anywhere is resumed without a gap or a repeat', async
     ]);
     assert.deepEqual(heard.map((m) => m.id), [1, 2, 5, 6], `cut at ${cut}`);
     assert.equal(asked[1], heard.length && asked[1] ? asked[1] : null);
+  }
+});
+
+test('a stream that is cut before its first event is resumed where it began', async () => {
+  assert.equal(beginning(`retry: 2000\n\n${message(7)}`), null);
+  const start = 'retry: 100\nid: 41\n\n';
+  for (const cut of [start.length, start.length + 5]) {
+    const { heard, asked } = await script([() => response((start + message(42)).slice(0, cut)), () => response(message(42))]);
+    assert.deepEqual([asked, heard.map((m) => m.id)], [[null, '41', '42'], [42]]);
   }
 });
 
