@@ -14,8 +14,10 @@ const EXAMPLE = `watchlists:
 
 export function Overview({ route }) {
   const { t, f, go } = useApp();
-  const version = useRefresh();
+  const size = useRef(0);
+  const version = useRefresh(size);
   const lists = useResource(paths.watchlists(), version);
+  size.current = lists.data?.watchlists.length ?? 0;
   const now = Math.floor(useTick() / 5000) * 5000;
   useEffect(() => { document.title = `${t('lists.title')} · rankwatch`; }, [t]);
   const { data, error } = lists;
@@ -52,8 +54,9 @@ export function Overview({ route }) {
 }
 
 // useRefresh counts up when the overview should be asked again: soon after news,
-// and now and then without any. A large answer is asked for more rarely.
-function useRefresh() {
+// and now and then without any. `size` is how many watchlists there are: for each
+// the time between two refreshes grows a millisecond, ten thousand make ten seconds.
+function useRefresh(size) {
   const { events } = useApp();
   const [version, again] = useReducer((n) => n + 1, 0);
   const timer = useRef(null);
@@ -64,7 +67,7 @@ function useRefresh() {
         timer.current = null;
         last.current = Date.now();
         again();
-      }, Math.max(ms, last.current + 1500 - Date.now()));
+      }, Math.max(ms, last.current + Math.max(1500, size.current) - Date.now()));
     };
     const stop = events.hear((messages) => {
       if (messages.some((m) => m.kind === 'board' || m.kind === 'status' || m.kind === 'reset')) soon(300);

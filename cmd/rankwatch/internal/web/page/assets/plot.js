@@ -27,6 +27,7 @@ const height = (lowest, width) => Math.min(width < 600 ? 420 : 760, Math.max(280
 export function plot(host, p) {
   let palette = colours(host);
   let lit = null;
+  let pointing = false; // the pointer chose what is lit, not the list
   let u = null;
   const tip = document.createElement('div');
   tip.className = 'tip';
@@ -38,7 +39,13 @@ export function plot(host, p) {
   function light(uid) {
     if (uid === lit) return;
     lit = uid;
-    const i = uid === null ? -1 : index(uid);
+    pointing = false;
+    dim();
+  }
+
+  // dim leaves the lit line as it is and fades the others.
+  function dim() {
+    const i = lit === null ? -1 : index(lit);
     u?.setSeries(i < 0 ? null : i + 1, { focus: true }, false);
   }
 
@@ -153,7 +160,13 @@ export function plot(host, p) {
   function focused(i) {
     const uid = i === null || i === undefined || i === 0 ? null : p.series[i - 1].uid;
     if (uid === lit) return;
+    if (uid === null && !pointing) {
+      // It lets go of a line whenever it looks where the pointer is.
+      dim();
+      return;
+    }
     lit = uid;
+    pointing = uid !== null;
     p.onLit(uid);
   }
 
@@ -196,7 +209,7 @@ export function plot(host, p) {
     u = new uPlot(options(), [p.xs, ...p.series.map((s) => s.ranks)], host);
     u.over.append(tip);
     u.over.addEventListener('click', () => lit !== null && p.onPin(lit));
-    if (lit !== null) u.setSeries(index(lit) + 1, { focus: true }, false);
+    if (lit !== null) dim();
   }
   build();
 

@@ -108,10 +108,11 @@ export function useKeptFocus(box) {
 
 // Choice is a row of buttons of which one is pressed.
 export function Choice({ label, options, value, onChoose, hidden }) {
+  const { f } = useApp();
   return html`<div class="choice" role="group" aria-label=${label}>
     ${!hidden && html`<span class="choice-label" aria-hidden="true">${label}</span>`}
     <span class="choice-set">${options.map(([v, text, count]) => html`<button type="button" key=${v} aria-pressed=${v === value ? 'true' : 'false'}
-      disabled=${count === 0 && v !== value} onClick=${() => onChoose(v)}>${text}${count !== undefined && html` <span class="count">${count}</span>`}</button>`)}</span>
+      disabled=${count === 0 && v !== value} onClick=${() => onChoose(v)}>${text}${count !== undefined && html` <span class="count">${f.integer(count)}</span>`}</button>`)}</span>
   </div>`;
 }
 
