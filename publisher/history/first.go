@@ -34,11 +34,14 @@ type Head struct {
 	Digest    string
 }
 
+// heads is what the subjects of heads begin with; a watchlist's name follows.
+func (r *Reader) heads() string { return event.InternalRoot + r.prefix + ".head." }
+
 // Heads lists the heads that the stream has now. One may be missing of a
 // watchlist whose head was too large, and of streams that were put together by
 // hand.
 func (r *Reader) Heads(ctx context.Context) ([]Head, error) {
-	root := event.InternalRoot + r.prefix + ".head."
+	root := r.heads()
 	var out []Head
 	p := pass{r: r, conf: jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true, FilterSubjects: []string{root + "*"}}}
 	p.fn = func(m *Message, _ uint64) error {

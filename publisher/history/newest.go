@@ -22,7 +22,7 @@ type Tip struct {
 // Newest tells of the newest board of every watchlist, without reading any.
 func (r *Reader) Newest(ctx context.Context) (map[string]Tip, error) {
 	boards := event.Filter(event.Subject{Prefix: r.prefix, Kind: event.Board})
-	heads := event.InternalRoot + r.prefix + ".head."
+	heads := r.heads()
 	tips, of := make(map[string]Tip), make(map[uint64]uint64) // revisions by the sequence of the head
 	p := pass{r: r, conf: jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true, FilterSubjects: []string{boards, heads + "*"},

@@ -167,11 +167,9 @@ func (r *Reader) From(ctx context.Context, sequence uint64, filters []string, fn
 // Recent returns the sequences of the last n messages whose subjects match a
 // filter, oldest first. It looks back only as far as it has to.
 func (r *Reader) Recent(ctx context.Context, n int, filters ...string) ([]uint64, error) {
-	wait, cancel := context.WithTimeout(ctx, r.patience)
-	info, err := r.stream.Info(wait)
-	cancel()
+	info, err := r.State(ctx)
 	if err != nil {
-		return nil, r.explain(ctx, "look it up", err)
+		return nil, err
 	}
 	first, last := info.State.FirstSeq, info.State.LastSeq
 	for back := uint64(64 * n); ; back *= 8 {

@@ -88,7 +88,7 @@ func (f *Feed) join(last uint64) *ring {
 		s := &source{ring: newRing(last+1, f.cfg.Ring), stop: cancel, done: make(chan struct{})}
 		go func() {
 			defer close(s.done)
-			f.fill(ctx, s.ring, last)
+			f.fill(ctx, s.ring, history.Cursor{Sequence: last})
 		}()
 		f.source = s
 	}
@@ -115,15 +115,14 @@ const retryWait = time.Second
 
 // fill follows the stream until ctx ends. That it went back is told to the clients
 // before anything of the new one, however long it takes to find where that stands.
-func (f *Feed) fill(ctx context.Context, r *ring, last uint64) {
-	var created time.Time // of the stream that is followed
+func (f *Feed) fill(ctx context.Context, r *ring, at history.Cursor) {
 	back := false
 	for ctx.Err() == nil {
 		var err error
 		if back {
-			err = f.restart(ctx, r, &last, &created)
+			err = f.restart(ctx, r, &at)
 		} else {
-			err = f.follow(ctx, r, &last, &created)
+			err = f.follow(ctx, r, &at)
 		}
 		back = errors.Is(err, history.ErrWentBack) || back && err != nil
 		if err == nil || errors.Is(err, history.ErrWentBack) || ctx.Err() != nil {
@@ -137,25 +136,15 @@ func (f *Feed) fill(ctx context.Context, r *ring, last uint64) {
 	}
 }
 
-func (f *Feed) follow(ctx context.Context, r *ring, last *uint64, created *time.Time) error {
+func (f *Feed) follow(ctx context.Context, r *ring, at *history.Cursor) error {
 	h, err := f.cfg.Reader(ctx)
 	if err != nil {
 		return err
 	}
-	info, err := h.State(ctx)
-	if err != nil {
-		return err
-	}
-	if !created.IsZero() && !info.Created.Equal(*created) {
-		// A new one may have overtaken the old one's sequences already.
-		return history.ErrWentBack
-	}
-	*created = info.Created
-	return h.Follow(ctx, *last, func(m *history.Message) error {
+	return h.Follow(ctx, at, func(m *history.Message) error {
 		if it := f.item(h.Prefix(), m); it != nil {
 			r.add(it)
 		}
-		*last = m.Sequence
 		return nil
 	})
 }
@@ -171,7 +160,7 @@ func (f *Feed) item(prefix string, m *history.Message) *item {
 }
 
 // restart tells all clients that the stream is not the one that it was.
-func (f *Feed) restart(ctx context.Context, r *ring, last *uint64, created *time.Time) error {
+func (f *Feed) restart(ctx context.Context, r *ring, at *history.Cursor) error {
 	h, err := f.cfg.Reader(ctx)
 	if err != nil {
 		return err
@@ -180,7 +169,7 @@ func (f *Feed) restart(ctx context.Context, r *ring, last *uint64, created *time
 	if err != nil {
 		return err
 	}
-	*last, *created = info.State.LastSeq, info.Created
-	r.reset(*last)
+	*at = history.Cursor{Sequence: info.State.LastSeq, Created: info.Created}
+	r.reset(at.Sequence)
 	return nil
 }
