@@ -101,62 +101,59 @@ func (a *API) document() http.HandlerFunc {
 // revalidate lets a client keep an answer, but ask each time whether it holds.
 const revalidate = "private, no-cache"
 
-// An answer is a JSON value and how long it may be kept.
-type answer struct {
-	value any
-	cache string
-}
+// An answering makes the JSON value that a request asks for.
+type answering func(ctx context.Context, r *http.Request, q *Query) (any, error)
 
-func (a *API) answer(fn func(ctx context.Context, r *http.Request, q *Query) (answer, error)) http.HandlerFunc {
+func (a *API) answer(fn answering) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 		defer cancel()
-		out, body, err := a.work(ctx, r, fn)
+		body, err := a.work(ctx, r, fn)
 		if err != nil {
 			a.fail(w, r, err)
 			return
 		}
 		defer a.bodies.Release(int64(len(body)))
-		WriteBody(w, r, Body{Type: "application/json", Cache: out.cache, Tag: TagOf(body), Bytes: body})
+		WriteBody(w, r, Body{Type: "application/json", Cache: revalidate, Tag: TagOf(body), Bytes: body})
 	}
 }
 
 var errBusy = &Fault{Status: http.StatusServiceUnavailable, Detail: "too much is asked at once", Retry: turnTime}
 
 // work makes an answer when it is its turn. Its bytes count among a.bodies.
-func (a *API) work(ctx context.Context, r *http.Request, fn func(context.Context, *http.Request, *Query) (answer, error)) (answer, []byte, error) {
+func (a *API) work(ctx context.Context, r *http.Request, fn answering) ([]byte, error) {
 	wait := time.NewTimer(turnTime)
 	defer wait.Stop()
 	select {
 	case a.turns <- struct{}{}:
 		defer func() { <-a.turns }()
 	case <-wait.C:
-		return answer{}, nil, errBusy
+		return nil, errBusy
 	case <-ctx.Done():
-		return answer{}, nil, ctx.Err()
+		return nil, ctx.Err()
 	}
 	q, err := ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return answer{}, nil, err
+		return nil, err
 	}
 	out, err := fn(ctx, r, q)
 	if err != nil {
-		return answer{}, nil, err
+		return nil, err
 	}
-	body, err := json.Marshal(out.value, json.Deterministic(true), jsontext.EscapeForHTML(true))
+	body, err := json.Marshal(out, json.Deterministic(true), jsontext.EscapeForHTML(true))
 	if err != nil {
-		return answer{}, nil, err
+		return nil, err
 	}
 	if len(body) > maxBodies {
-		return answer{}, nil, badRequest("the answer would be too large: ask for less")
+		return nil, badRequest("the answer would be too large: ask for less")
 	}
 	// In its turn, so that no more than a few answers wait for room.
 	room, cancel := context.WithTimeout(ctx, turnTime)
 	defer cancel()
 	if err := a.bodies.Acquire(room, int64(len(body))); err != nil {
-		return answer{}, nil, errBusy
+		return nil, errBusy
 	}
-	return out, body, nil
+	return body, nil
 }
 
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -12,35 +12,31 @@ import (
 	"github.com/rankwatch/rankwatch/watcher"
 )
 
-func (a *API) board(ctx context.Context, req *http.Request, q *Query) (answer, error) {
+func (a *API) board(ctx context.Context, req *http.Request, q *Query) (any, error) {
 	revision := q.Number("revision", 1, math.MaxInt64, 0)
 	if err := q.Done(); err != nil {
-		return answer{}, err
-	}
-	r, err := a.cfg.Reader(ctx)
-	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	name := req.PathValue("name")
-	e, err := a.extent(ctx, r, name)
+	e, err := a.extent(ctx, name)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	m := e.last
 	if revision != 0 && revision != e.revision {
-		if m, err = r.BoardAtRevision(ctx, name, revision); errors.Is(err, history.ErrNotFound) {
-			return answer{}, notFound(fmt.Sprintf("no revision %d of %s: the stream holds revisions %d to %d", revision, name, e.firstRevision, e.revision))
+		if m, err = e.reader.BoardAtRevision(ctx, name, revision); errors.Is(err, history.ErrNotFound) {
+			return nil, notFound(fmt.Sprintf("no revision %d of %s: the stream holds revisions %d to %d", revision, name, e.firstRevision, e.revision))
 		}
 	}
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	b, err := a.assemble(ctx, r, m)
+	b, err := a.assemble(ctx, e.reader, m)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	b.FirstRevision, b.LatestRevision = e.firstRevision, e.revision
-	return answer{b, revalidate}, nil
+	return b, nil
 }
 
 // assemble puts together a board, the events of its reading, and what is known of

@@ -31,20 +31,20 @@ type portrait struct {
 	on   []string      // watchlists that show the creator now
 }
 
-func (a *API) creator(ctx context.Context, req *http.Request, q *Query) (answer, error) {
+func (a *API) creator(ctx context.Context, req *http.Request, q *Query) (any, error) {
 	if err := q.Done(); err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	uid := req.PathValue("uid")
 	if len(uid) > event.MaxUID {
-		return answer{}, badRequest(fmt.Sprintf("a uid has at most %d bytes", event.MaxUID))
+		return nil, badRequest(fmt.Sprintf("a uid has at most %d bytes", event.MaxUID))
 	}
 	if !utf8.ValidString(uid) {
-		return answer{}, badRequest("a uid is UTF-8")
+		return nil, badRequest("a uid is UTF-8")
 	}
 	r, err := a.cfg.Reader(ctx)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	looking, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
@@ -57,16 +57,16 @@ func (a *API) creator(ctx context.Context, req *http.Request, q *Query) (answer,
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		p.out.Complete = false
 	case err != nil:
-		return answer{}, err
+		return nil, err
 	}
 	if len(p.out.Boards) == 0 && p.out.Complete {
-		return answer{}, notFound(fmt.Sprintf("no board and no event that the stream holds is about %q", short(uid)))
+		return nil, notFound(fmt.Sprintf("no board and no event that the stream holds is about %q", short(uid)))
 	}
 	slices.SortFunc(p.out.Boards, func(a, b CreatorBoard) int { return cmp.Compare(a.Watchlist, b.Watchlist) })
 	if err := a.describe(&p); err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	return answer{p.out, revalidate}, nil
+	return p.out, nil
 }
 
 // A mention is the last event about the creator on a watchlist.

@@ -55,19 +55,15 @@ func readChoice(q *Query) (choice, error) {
 	return c, q.Done()
 }
 
-func (a *API) history(ctx context.Context, req *http.Request, q *Query) (answer, error) {
+func (a *API) history(ctx context.Context, req *http.Request, q *Query) (any, error) {
 	c, err := readChoice(q)
 	if err != nil {
-		return answer{}, err
-	}
-	r, err := a.cfg.Reader(ctx)
-	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	name := req.PathValue("name")
-	e, err := a.extent(ctx, r, name)
+	e, err := a.extent(ctx, name)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	to := min(c.to, e.revision)
 	from := max(c.from, e.firstRevision)
@@ -75,11 +71,11 @@ func (a *API) history(ctx context.Context, req *http.Request, q *Query) (answer,
 		from = max(from, to-c.limit+1)
 	}
 	if from > to {
-		return answer{}, notFound(fmt.Sprintf("nothing in that range: the stream holds revisions %d to %d of %s", e.firstRevision, e.revision, name))
+		return nil, notFound(fmt.Sprintf("nothing in that range: the stream holds revisions %d to %d of %s", e.firstRevision, e.revision, name))
 	}
 	var out *History
-	err = a.shelves.use(ctx, r, name, func(sh *shelf) error {
-		if err := sh.fill(ctx, r, e.last, span{name, from, to}); err != nil {
+	err = a.shelves.use(ctx, e.reader, name, func(sh *shelf) error {
+		if err := sh.fill(ctx, e.reader, e.last, span{name, from, to}); err != nil {
 			return err
 		}
 		var err error
@@ -87,10 +83,10 @@ func (a *API) history(ctx context.Context, req *http.Request, q *Query) (answer,
 		return err
 	})
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	out.Watchlist, out.FirstRevision, out.LatestRevision = name, e.firstRevision, e.revision
-	return answer{out, revalidate}, nil
+	return out, nil
 }
 
 // draw makes a history of the boards of a range; those that are missing there were

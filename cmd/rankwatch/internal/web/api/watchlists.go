@@ -13,9 +13,9 @@ import (
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
 
-func (a *API) watchlists(ctx context.Context, _ *http.Request, q *Query) (answer, error) {
+func (a *API) watchlists(ctx context.Context, _ *http.Request, q *Query) (any, error) {
 	if err := q.Done(); err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	out := Watchlists{Version: a.cfg.Version, Token: condition(a.cfg.Worker.TokenStanding())}
 	for _, s := range a.cfg.Worker.Standings() {
@@ -23,10 +23,10 @@ func (a *API) watchlists(ctx context.Context, _ *http.Request, q *Query) (answer
 	}
 	err := a.ask(ctx, &out)
 	if err != nil && FaultOf(err).Status != http.StatusServiceUnavailable {
-		return answer{}, err
+		return nil, err
 	}
 	out.Bus = err == nil
-	return answer{out, revalidate}, nil
+	return out, nil
 }
 
 const (
@@ -159,20 +159,23 @@ func (a *API) unknown(name string) error {
 	return notFound(fmt.Sprintf("no watchlist %q", short(name)))
 }
 
-// extent is what the stream holds of a watchlist's boards.
+// An extent is what the stream holds of a watchlist's boards.
 type extent struct {
-	first, last             *history.Message
+	reader                  *history.Reader
+	last                    *history.Message
 	firstRevision, revision uint64
 }
 
-func (a *API) extent(ctx context.Context, r *history.Reader, name string) (extent, error) {
-	var e extent
+func (a *API) extent(ctx context.Context, name string) (e extent, err error) {
+	if e.reader, err = a.cfg.Reader(ctx); err != nil {
+		return e, err
+	}
 	if !watcher.IsName(name) {
 		return e, a.unknown(name)
 	}
-	var err error
-	if e.last, err = r.LastBoard(ctx, name); err == nil {
-		e.first, err = r.FirstBoard(ctx, name)
+	var first *history.Message
+	if e.last, err = e.reader.LastBoard(ctx, name); err == nil {
+		first, err = e.reader.FirstBoard(ctx, name)
 	}
 	if errors.Is(err, history.ErrNotFound) {
 		return e, a.unknown(name)
@@ -181,6 +184,6 @@ func (a *API) extent(ctx context.Context, r *history.Reader, name string) (exten
 		return e, err
 	}
 	e.revision, _ = e.last.Revision()
-	e.firstRevision, _ = e.first.Revision()
+	e.firstRevision, _ = first.Revision()
 	return e, nil
 }
