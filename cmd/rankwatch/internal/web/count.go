@@ -58,7 +58,7 @@ func counting(next http.Handler, c Counter) http.Handler {
 	})
 }
 
-// A statusWriter remembers the status of the answer.
+// A statusWriter remembers the status of the answer, 0 before it has begun.
 type statusWriter struct {
 	http.ResponseWriter
 	status int

@@ -32,7 +32,7 @@ type guard struct {
 
 // ServeHTTP refuses what is not for us, and hands on the rest.
 func (g *guard) ServeHTTP(raw http.ResponseWriter, r *http.Request) {
-	w := &sent{ResponseWriter: raw}
+	w := &statusWriter{ResponseWriter: raw}
 	defer g.recover(w, r)
 	headers(w.Header())
 	if f := g.refuse(w, r); f != nil {
@@ -101,7 +101,7 @@ func bearer(r *http.Request) string {
 
 // recover makes a 500 of a panic. What was being sent already is cut off, so that
 // nobody takes it for whole.
-func (g *guard) recover(w *sent, r *http.Request) {
+func (g *guard) recover(w *statusWriter, r *http.Request) {
 	p := recover()
 	if p == nil {
 		return
@@ -110,30 +110,11 @@ func (g *guard) recover(w *sent, r *http.Request) {
 		panic(p)
 	}
 	g.log.Error("a request panicked", "path", r.URL.Path, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if w.begun {
+	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	(&api.Fault{Status: http.StatusInternalServerError, Detail: "the server could not answer; its log says why"}).Write(w)
 }
-
-// A sent response knows whether it has begun.
-type sent struct {
-	http.ResponseWriter
-	begun bool
-}
-
-func (s *sent) WriteHeader(code int) {
-	s.begun = true
-	s.ResponseWriter.WriteHeader(code)
-}
-
-func (s *sent) Write(b []byte) (int, error) {
-	s.begun = true
-	return s.ResponseWriter.Write(b)
-}
-
-// Unwrap lets a http.ResponseController reach the connection.
-func (s *sent) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // hostsOf are the names that a listener may be asked for: any, if it can be
 // reached from elsewhere. One on loopback is reached by what runs on the machine

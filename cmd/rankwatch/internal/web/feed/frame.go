@@ -39,77 +39,54 @@ func frame(prefix string, m *history.Message) (*item, error) {
 
 // without copies a JSON object, of whose member in the keys are left out.
 func without(object jsontext.Value, member string, keys ...string) (jsontext.Value, error) {
-	var out bytes.Buffer
-	err := eachMember(object, func(key, value jsontext.Value, name string) error {
-		if name == member {
-			inner, err := omit(value, keys)
-			if err != nil {
-				return err
+	return rewrite(object, func(name string, value jsontext.Value) (jsontext.Value, error) {
+		if name != member {
+			return value, nil
+		}
+		return rewrite(value, func(name string, value jsontext.Value) (jsontext.Value, error) {
+			if slices.Contains(keys, name) {
+				return nil, nil
 			}
-			value = inner
-		}
-		pair(&out, key, value)
-		return nil
+			return value, nil
+		})
 	})
-	out.WriteByte('}')
-	return out.Bytes(), err
 }
 
-func omit(object jsontext.Value, keys []string) (jsontext.Value, error) {
-	var out bytes.Buffer
-	err := eachMember(object, func(key, value jsontext.Value, name string) error {
-		if slices.Contains(keys, name) {
-			return nil
-		}
-		pair(&out, key, value)
-		return nil
-	})
-	if out.Len() == 0 {
-		out.WriteByte('{')
-	}
-	out.WriteByte('}')
-	return out.Bytes(), err
-}
-
-// pair adds a member to the object that is being written.
-func pair(out *bytes.Buffer, key, value jsontext.Value) {
-	sep := byte(',')
-	if out.Len() == 0 {
-		sep = '{'
-	}
-	out.WriteByte(sep)
-	out.Write(key)
-	out.WriteByte(':')
-	out.Write(value)
-}
-
-// eachMember calls fn with every member of an object: its key as it is written,
-// its value, and its name.
-func eachMember(object jsontext.Value, fn func(key, value jsontext.Value, name string) error) error {
+// rewrite copies a JSON object with the values that change returns; nil leaves a
+// member out.
+func rewrite(object jsontext.Value, change func(name string, value jsontext.Value) (jsontext.Value, error)) (jsontext.Value, error) {
 	d := jsontext.NewDecoder(bytes.NewReader(object))
 	if d.PeekKind() != '{' {
-		return errors.New("not an object")
+		return nil, errors.New("not an object")
 	}
 	if _, err := d.ReadToken(); err != nil {
-		return err
+		return nil, err
 	}
+	out := []byte{'{'}
 	for d.PeekKind() != '}' {
 		key, err := d.ReadValue()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		key = key.Clone()
 		name, err := jsontext.AppendUnquote(nil, key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		value, err := d.ReadValue()
+		if err == nil {
+			value, err = change(string(name), value)
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := fn(key, value, string(name)); err != nil {
-			return err
+		if value == nil {
+			continue
 		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, key...), ':'), value...)
 	}
-	return nil
+	return append(out, '}'), nil
 }

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"sort"
 	"sync"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
@@ -50,7 +51,7 @@ type view struct {
 	changed <-chan struct{} // closed when there is more
 }
 
-// most is how many items a view has.
+// viewItems is how many items a view has at most.
 const viewItems = 256
 
 func (r *ring) after(p place) view {
@@ -63,23 +64,10 @@ func (r *ring) after(p place) view {
 	case p.sequence+1 < r.low:
 		v.behind = true
 	default:
-		from := r.search(p.sequence)
+		from := sort.Search(len(r.items), func(i int) bool { return r.items[i].sequence > p.sequence })
 		v.items = append(v.items, r.items[from:min(from+viewItems, len(r.items))]...)
 	}
 	return v
-}
-
-// search is the index of the first item after a sequence.
-func (r *ring) search(sequence uint64) int {
-	lo, hi := 0, len(r.items)
-	for lo < hi {
-		if mid := (lo + hi) / 2; r.items[mid].sequence <= sequence {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
 }
 
 func (r *ring) add(it *item) {
