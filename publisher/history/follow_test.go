@@ -5,8 +5,6 @@ import (
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 var errSeen = errors.New("seen")
@@ -46,7 +44,7 @@ func TestACursorIsOfOneStream(t *testing.T) {
 	if err := b.js.DeleteStream(t.Context(), streamName); err != nil {
 		t.Fatal(err)
 	}
-	must(b.js.CreateStream(t.Context(), jetstream.StreamConfig(config)))
+	must(b.js.CreateStream(t.Context(), config))
 	fill(10)
 	if err := until(5); !errors.Is(err, ErrWentBack) {
 		t.Errorf("another stream, further than the cursor: %v", err)
