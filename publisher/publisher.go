@@ -177,11 +177,18 @@ func (p *Publisher) Conn() *nats.Conn { return p.nc }
 // Stats tells what was done and how things are.
 func (p *Publisher) Stats() Stats {
 	s := p.stats.snapshot()
-	s.Connected, s.Free = p.nc.IsConnected(), -1
-	if n, err := freeSpace(p.cfg.StateDir); err == nil && n < math.MaxInt64 {
-		s.Free = n
-	}
+	s.Connected = p.nc.IsConnected()
 	return s
+}
+
+// Free is how many bytes may still be written where Config.StateDir is, -1 if that
+// is unknown. It asks the file system, which may hang.
+func (p *Publisher) Free() int64 {
+	n, err := freeSpace(p.cfg.StateDir)
+	if err != nil || n == math.MaxInt64 {
+		return -1
+	}
+	return n
 }
 
 // Close releases the connection, then the embedded server. Run does it at its

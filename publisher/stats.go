@@ -24,7 +24,6 @@ type Stats struct {
 	LastPublish    time.Time
 	Latency        Latency // of all publishes that the server took
 	LastError      string  // of the last publish, empty after a success
-	Free           int64   // bytes that may still be written where Config.StateDir is; -1 if unknown
 }
 
 // A Latency is a histogram of how long publishes took, from sending an atomic

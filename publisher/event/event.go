@@ -178,6 +178,21 @@ func (c *Counts) Add(k Kind) {
 	}
 }
 
+// Of is the number of one kind, 0 for what is no kind of a change.
+func (c Counts) Of(k Kind) int {
+	switch k {
+	case Entered:
+		return c.Entered
+	case Moved:
+		return c.Moved
+	case Dropped:
+		return c.Dropped
+	case Index:
+		return c.Index
+	}
+	return 0
+}
+
 // Rules are the rules that a reading was compared by.
 type Rules struct {
 	Top     int    `json:"top"`

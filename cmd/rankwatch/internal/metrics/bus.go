@@ -57,8 +57,8 @@ func (b *bus) Collect(ch chan<- prometheus.Metric) {
 	if n := b.worker.StateSize(); n >= 0 {
 		out.gauge(stateDesc, float64(n))
 	}
-	if now.Free >= 0 {
-		out.gauge(freeDesc, float64(now.Free))
+	if n := b.worker.Free(); n >= 0 {
+		out.gauge(freeDesc, float64(n))
 	}
 	out.flag(connectedDesc, now.Connected)
 	out.flag(readyDesc, now.Ready)

@@ -31,6 +31,7 @@ type Worker interface {
 	Bus() publisher.Stats
 	Outbox() state.Depth
 	StateSize() int64
+	Free() int64
 }
 
 // A Build says which program this is.
@@ -42,6 +43,9 @@ type Readings struct {
 	events   *prometheus.CounterVec
 	duration prometheus.Histogram
 }
+
+// kinds are those of events.
+var kinds = []event.Kind{event.Entered, event.Moved, event.Dropped, event.Index}
 
 // reasons are there from the start, so that the first of a kind is an increase.
 func reasons() map[string][]string {
@@ -78,7 +82,7 @@ func NewReadings() *Readings {
 			r.made.WithLabelValues(outcome, reason)
 		}
 	}
-	for _, k := range []event.Kind{event.Entered, event.Moved, event.Dropped, event.Index} {
+	for _, k := range kinds {
 		r.events.WithLabelValues(string(k))
 	}
 	return r
@@ -88,10 +92,8 @@ func NewReadings() *Readings {
 func (r *Readings) Observe(a watcher.Attempt) {
 	r.made.WithLabelValues(a.Outcome, a.Reason).Inc()
 	r.duration.Observe(a.Took.Seconds())
-	for kind, n := range map[event.Kind]int{
-		event.Entered: a.Counts.Entered, event.Moved: a.Counts.Moved, event.Dropped: a.Counts.Dropped, event.Index: a.Counts.Index,
-	} {
-		r.events.WithLabelValues(string(kind)).Add(float64(n))
+	for _, k := range kinds {
+		r.events.WithLabelValues(string(k)).Add(float64(a.Counts.Of(k)))
 	}
 }
 

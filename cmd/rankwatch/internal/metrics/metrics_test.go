@@ -33,6 +33,7 @@ type scene struct {
 	bus       publisher.Stats
 	outbox    state.Depth
 	size      int64
+	free      int64
 }
 
 func (s *scene) Standings() []watcher.Standing { return s.standings }
@@ -40,6 +41,7 @@ func (s *scene) Source() fastmoss.Stats        { return s.source }
 func (s *scene) Bus() publisher.Stats          { return s.bus }
 func (s *scene) Outbox() state.Depth           { return s.outbox }
 func (s *scene) StateSize() int64              { return s.size }
+func (s *scene) Free() int64                   { return s.free }
 
 // hourly asks for a list of its own, so that no other reading serves it.
 func hourly(name string, category int64) watcher.Watchlist {
@@ -63,10 +65,11 @@ func busy(now time.Time) *scene {
 		source: fastmoss.Stats{Calls: map[string]uint64{"ok": 7, "throttled": 2}, Retries: 2, Skipped: 1, Waiting: 3, Waited: 1500 * time.Millisecond, Rate: 1.5, Status: event.StatusQuota},
 		bus: publisher.Stats{
 			Connected: true, Ready: true, Batches: 4, Messages: 40, Bytes: 4000, Refusals: map[string]uint64{"fence": 2},
-			Adopted: 1, Rewound: 2, Broken: 3, Fenced: 4, LastPublish: time.Unix(1700000000, 0), Latency: l, Free: 1 << 30,
+			Adopted: 1, Rewound: 2, Broken: 3, Fenced: 4, LastPublish: time.Unix(1700000000, 0), Latency: l,
 		},
 		outbox: state.Depth{Batches: 2, Bytes: 2000, Full: true},
 		size:   32768,
+		free:   1 << 30,
 	}
 }
 

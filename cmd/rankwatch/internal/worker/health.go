@@ -18,6 +18,9 @@ func (w *Worker) Source() fastmoss.Stats { return w.client.Stats() }
 // Bus is what was published and how the connection is.
 func (w *Worker) Bus() publisher.Stats { return w.publisher.Stats() }
 
+// Free is the room on the disk of the data directory in bytes, -1 if unknown.
+func (w *Worker) Free() int64 { return w.publisher.Free() }
+
 // Outbox is what waits for the bus.
 func (w *Worker) Outbox() state.Depth { return w.db.Backlog() }
 

@@ -100,11 +100,9 @@ func appendChange(to []text.Change, prefix string, m *history.Message, want Want
 // count says how many events a reading has of kinds that are wanted.
 func count(head *event.Snapshot, want Want) int {
 	sum := 0
-	for kind, n := range map[event.Kind]int{
-		event.Entered: head.Counts.Entered, event.Moved: head.Counts.Moved, event.Dropped: head.Counts.Dropped, event.Index: head.Counts.Index,
-	} {
+	for _, kind := range []event.Kind{event.Entered, event.Moved, event.Dropped, event.Index} {
 		if want == nil || want(head.Region, head.Watchlist, kind, nil) {
-			sum += n
+			sum += head.Counts.Of(kind)
 		}
 	}
 	return sum
