@@ -152,7 +152,8 @@ func quiet(errs io.Writer) *slog.Logger {
 	return worker.NewLogger(errs, settings.Log{Level: slog.LevelWarn})
 }
 
-// openWorker returns the worker and what its readings are counted by.
+// openWorker returns the worker with what is served about it, and what the summary
+// counts its readings by.
 func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*site.Site, *readings, error) {
 	watchlists, err := watcher.ParseWatchlists("demo", []byte(lists))
 	if err != nil {

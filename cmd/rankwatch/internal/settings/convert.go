@@ -121,13 +121,8 @@ func (p *problems) fastmoss(r raw) FastMoss {
 		Concurrency: p.integer("FASTMOSS_CONCURRENCY", r.FastMossConcurrency, maxConcurrency),
 		Timeout:     p.duration("FASTMOSS_TIMEOUT", r.FastMossTimeout, time.Millisecond),
 	}
-	u, err := url.Parse(f.URL)
-	switch {
-	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		p.add("FASTMOSS_URL", "is not a URL of the form https://host")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		p.add("FASTMOSS_URL", "must not hold a user, a query or a fragment: the token goes into RANKWATCH_FASTMOSS_TOKEN")
-	}
+	p.baseURL("FASTMOSS_URL", f.URL, "https://host", "the token goes into RANKWATCH_FASTMOSS_TOKEN")
+	var err error
 	f.Rate, err = strconv.ParseFloat(r.FastMossRate, 64)
 	if err != nil || math.IsNaN(f.Rate) || f.Rate <= 0 || f.Rate > maxRate {
 		p.add("FASTMOSS_RATE", "%q is not a number of calls per second above 0, such as 2 or 0.5", r.FastMossRate)
@@ -139,16 +134,16 @@ func (p *problems) fastmoss(r raw) FastMoss {
 	return f
 }
 
-// minHTTPToken is the length in bytes below which a token could be guessed.
-const minHTTPToken = 16
+// MinHTTPToken is the length in bytes below which a token could be guessed.
+const MinHTTPToken = 16
 
 func (p *problems) http(r raw) HTTP {
 	h := HTTP{Listen: p.listen("HTTP_LISTEN", r.HTTPListen), Token: Secret{strings.TrimSpace(r.HTTPToken)}, TokenFile: p.file("HTTP_TOKEN_FILE", r.HTTPTokenFile)}
 	if h.Token.Set() && h.TokenFile != "" {
 		p.add("HTTP_TOKEN_FILE", "set either it or RANKWATCH_HTTP_TOKEN, not both")
 	}
-	if n := len(h.Token.value); n > 0 && n < minHTTPToken {
-		p.add("HTTP_TOKEN", "is shorter than %d characters: make one with `openssl rand -hex 32`", minHTTPToken)
+	if n := len(h.Token.value); n > 0 && n < MinHTTPToken {
+		p.add("HTTP_TOKEN", "is shorter than %d characters: make one with `openssl rand -hex 32`", MinHTTPToken)
 	}
 	for _, host := range strings.Split(r.HTTPHosts, ",") {
 		host = strings.ToLower(strings.TrimSpace(host))
@@ -164,17 +159,22 @@ func (p *problems) http(r raw) HTTP {
 }
 
 func (p *problems) otlp(text string) string {
-	if text == "" {
-		return ""
+	if text != "" {
+		p.baseURL("OTLP_ENDPOINT", text, "http://collector:4318", "headers go into OTEL_EXPORTER_OTLP_HEADERS")
 	}
+	return text
+}
+
+// baseURL checks a URL of the form of an example, to which paths are added. Secrets
+// do not belong into it but elsewhere.
+func (p *problems) baseURL(variable, text, example, elsewhere string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		p.add("OTLP_ENDPOINT", "is not a URL of the form http://collector:4318")
+		p.add(variable, "is not a URL of the form %s", example)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		p.add("OTLP_ENDPOINT", "must not hold a user, a query or a fragment: headers go into OTEL_EXPORTER_OTLP_HEADERS")
+		p.add(variable, "must not hold a user, a query or a fragment: %s", elsewhere)
 	}
-	return text
 }
 
 func (p *problems) alert(r raw) Alert {

@@ -18,7 +18,6 @@ import (
 const (
 	// tokenCheck is how often, at most, a token file is looked at.
 	tokenCheck = time.Second
-	minToken   = 16      // bytes; a shorter one could be guessed
 	maxToken   = 4 << 10 // bytes
 )
 
@@ -85,8 +84,8 @@ func readToken(path string) (string, error) {
 		return "", err
 	case len(b) > maxToken:
 		return "", fmt.Errorf("it is longer than %d bytes, so it is something else", maxToken)
-	case len(text) < minToken:
-		return "", fmt.Errorf("it is shorter than %d characters: make one with `openssl rand -hex 32`", minToken)
+	case len(text) < settings.MinHTTPToken:
+		return "", fmt.Errorf("it is shorter than %d characters: make one with `openssl rand -hex 32`", settings.MinHTTPToken)
 	case strings.ContainsAny(text, " \t\r\n"):
 		return "", errors.New("it has more than one word; keep the token alone, on one line")
 	}
