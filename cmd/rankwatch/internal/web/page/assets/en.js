@@ -56,7 +56,6 @@ export default {
   'lists.next': 'Next reading',
   'lists.revision': 'Revision',
   'lists.changed': 'Last change',
-  'lists.outcome': 'Last attempt',
   'lists.never': 'none yet',
   'lists.reading': 'reading now',
   'lists.due': 'due',
@@ -73,7 +72,6 @@ export default {
   'lists.following': 'Next page',
   'lists.events': { one: '{count} event', other: '{count} events' },
   'lists.every': 'every {span}',
-  'lists.ok': 'well',
 
   'bus.title': 'The message bus is away',
   'bus.text': 'Readings go on and their events wait in the worker; they arrive in order once it is back. Revisions, boards and history cannot be shown until then.',
@@ -248,7 +246,6 @@ export default {
   'chart.notSeen': 'not seen',
   'chart.rank': 'Rank {rank}',
   'chart.index': 'index {index}',
-  'chart.notMember': 'not on the board',
   'chart.now': 'rank {rank}',
   'chart.gone': 'not seen now',
   'chart.baseline': 'baseline',

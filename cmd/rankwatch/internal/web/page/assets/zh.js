@@ -56,7 +56,6 @@ export default {
   'lists.next': '下次读取',
   'lists.revision': '版本',
   'lists.changed': '上次变化',
-  'lists.outcome': '最近一次尝试',
   'lists.never': '尚无',
   'lists.reading': '正在读取',
   'lists.due': '即将开始',
@@ -73,7 +72,6 @@ export default {
   'lists.following': '下一页',
   'lists.events': { other: '{count} 个事件' },
   'lists.every': '每 {span}',
-  'lists.ok': '正常',
 
   'bus.title': '消息总线不可用',
   'bus.text': '榜单仍在读取，事件暂存在工作进程中，总线恢复后会依次送达。在此之前无法显示版本、榜单和历史。',
@@ -248,7 +246,6 @@ export default {
   'chart.notSeen': '未见',
   'chart.rank': '第 {rank} 名',
   'chart.index': '指数 {index}',
-  'chart.notMember': '不在榜上',
   'chart.now': '第 {rank} 名',
   'chart.gone': '当前未见',
   'chart.baseline': '基线',
