@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"sync"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
 const path = "creator/v1/rank/topPotential"
@@ -23,16 +21,23 @@ const maxMalformed = 3
 // maxKept is the longest body whose memory is kept for the next one, in bytes.
 const maxKept = 1 << 20
 
-// A Client asks for pages with one token. Its pace and its gate are shared by
-// all callers; it is safe for concurrent use.
+// A Client asks for pages with one token. Its gate is shared by all callers, and
+// its pace by all but its lanes; it is safe for concurrent use.
 type Client struct {
 	cfg   Config
 	url   string
 	http  *http.Client
 	own   *http.Transport // nil if the http.Client was given
-	pace  *pace
 	gate  *gate
 	count counters
+	// hold and streak are the token's, and so concern all lanes.
+	hold   hold
+	streak streak
+	whole  *Lane // of callers without a lane of their own
+
+	mu    sync.Mutex
+	lanes []*Lane // whole among them
+
 	// scratch holds *scratch: what decoding one answer needs.
 	scratch sync.Pool
 }
@@ -50,14 +55,15 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		cfg:  cfg,
-		url:  base.JoinPath(path).String(),
-		pace: newPace(cfg.Rate, cfg.ThrottleLimit, 2*max(cfg.ThrottleLimit, cfg.MaxRetryAfter)),
+		cfg:    cfg,
+		url:    base.JoinPath(path).String(),
+		streak: streak{limit: cfg.ThrottleLimit, lull: 2 * max(cfg.ThrottleLimit, cfg.MaxRetryAfter)},
 		gate: &gate{
 			quotaPause: cfg.QuotaPause, quotaMax: cfg.MaxQuotaPause, deniedPause: cfg.DeniedPause,
 			tell: cfg.OnCondition, shut: make(chan struct{}),
 		},
 	}
+	c.whole = c.Lane(cfg.Rate)
 	c.scratch.New = func() any { return &scratch{dec: newDecoder()} }
 	c.http = &http.Client{}
 	if cfg.HTTP != nil {
@@ -95,114 +101,7 @@ func (c *Client) Reset() {
 // The page is what the source gave, and nothing is said of whether it is about
 // the query: its Period and regions are for the caller to check.
 func (c *Client) Page(ctx context.Context, q Query, page, size int) (Page, error) {
-	p, err := c.retry(ctx, q, page, size)
-	if err != nil {
-		return Page{}, fmt.Errorf("page %d: %w", page, err)
-	}
-	return p, nil
-}
-
-func (c *Client) retry(ctx context.Context, q Query, page, size int) (Page, error) {
-	if err := checkPage(page, size); err != nil {
-		return Page{}, err
-	}
-	body := q.AppendJSON(make([]byte, 0, 512), page, size)
-	var wait *backoff.ExponentialBackOff
-	for attempt, malformed := 1, 0; ; attempt++ {
-		p, err := c.attempt(ctx, question{body, page, size, attempt})
-		if err == nil {
-			return p, nil
-		}
-		if ctx.Err() != nil {
-			return Page{}, ended(ctx, err)
-		}
-		if errors.Is(err, ErrMalformed) {
-			malformed++
-		}
-		if !passing(err) || attempt >= c.cfg.Attempts || malformed >= maxMalformed {
-			return Page{}, err
-		}
-		if wait == nil {
-			wait = c.newBackoff()
-		}
-		d := wait.NextBackOff()
-		c.cfg.Logger.Debug("call is retried", "page", page, "attempt", attempt, "wait", d, "err", err)
-		c.count.retries.Add(1)
-		if sleep(ctx, nil, d) != nil {
-			return Page{}, ended(ctx, err)
-		}
-	}
-}
-
-// ended is ctx's error, with what the source had said until then.
-func ended(ctx context.Context, last error) error {
-	if e, ok := errors.AsType[*Error](last); ok {
-		return fmt.Errorf("%w; last answer: %s", ctx.Err(), e.Error())
-	}
-	return ctx.Err()
-}
-
-// passing says whether the same call may succeed later. A token file that is
-// being replaced is unreadable for a moment, too.
-func passing(err error) bool {
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrThrottled) || errors.Is(err, ErrMalformed) || errors.Is(err, ErrToken)
-}
-
-func (c *Client) newBackoff() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(c.cfg.Backoff),
-		backoff.WithMaxInterval(c.cfg.MaxBackoff),
-		backoff.WithMultiplier(2),
-		backoff.WithMaxElapsedTime(0),
-	)
-}
-
-// attempt makes one call when the gate and the pace allow it, and a second one
-// if the token turns out to have been replaced meanwhile.
-func (c *Client) attempt(ctx context.Context, q question) (Page, error) {
-	defer c.gate.announce()
-	for replaced := false; ; replaced = true {
-		p, err := c.admit(ctx)
-		if err != nil {
-			return Page{}, err
-		}
-		started := time.Now()
-		cctx, span := c.span(ctx, q)
-		page, version, err := c.call(cctx, q.body, q.size)
-		endSpan(span, &page, err)
-		if errors.Is(err, ErrDenied) && !replaced && c.cfg.Token.renewed(version) {
-			p.leave()
-			c.cfg.Logger.Info("token was replaced, trying the new one")
-			c.count.retries.Add(1)
-			continue
-		}
-		err = c.learn(try{pass: p, version: version, started: started}, err)
-		p.leave()
-		return page, err
-	}
-}
-
-// admit waits for the gate and for the pace.
-func (c *Client) admit(ctx context.Context) (*pass, error) {
-	for {
-		_, version, err := c.cfg.Token.current()
-		if err != nil {
-			return nil, err
-		}
-		p, err := c.gate.enter(ctx, version)
-		if err != nil {
-			return nil, err
-		}
-		err = c.pace.wait(ctx, p.shut)
-		if err == nil {
-			return p, nil
-		}
-		p.leave()
-		if !errors.Is(err, errShut) {
-			return nil, err
-		}
-		// The gate closed meanwhile and will say why.
-	}
+	return c.whole.Page(ctx, q, page, size)
 }
 
 // call sends the request, whatever gate and pace say, and returns the version of

@@ -24,7 +24,8 @@ type Config struct {
 	// BaseURL is where the API is, such as https://openapi.fastmoss.com.
 	BaseURL string
 	Token   *TokenSource
-	// Rate is in calls per second, retries included, for all callers together.
+	// Rate is in calls per second, retries included, for all callers together
+	// that have no Lane.
 	Rate float64
 	// Timeout is for one call, from sending it to the last byte of the answer;
 	// default 20s.
@@ -50,6 +51,9 @@ type Config struct {
 	// OnCondition, if set, is called once for each change of the token's
 	// condition, in order, from the goroutine of a call. It may use the Client.
 	OnCondition func(TokenCondition)
+	// OnHold, if set, is called when the source asks to wait for longer than is
+	// known already, from the goroutine of a call. It must not block.
+	OnHold func(until time.Time)
 	// Logger defaults to none.
 	Logger *slog.Logger
 	// Tracer gets a span for each call; default none. The source is told nothing

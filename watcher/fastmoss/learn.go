@@ -15,46 +15,59 @@ type try struct {
 
 // learn tells gate and pace what came of a call. It returns the call's error,
 // turned into ErrQuota where throttling has lasted too long.
-func (c *Client) learn(t try, err error) error {
+func (l *Lane) learn(t try, err error) error {
+	c := l.client
 	e, ok := errors.AsType[*Error](err)
 	if err != nil && !ok {
 		return err // no answer, for want of a token or of time
 	}
 	if err == nil {
-		c.working(t)
+		l.working(t)
 		return nil
 	}
-	c.pace.holdFor(e.RetryAfter)
+	if e.RetryAfter > 0 {
+		c.held(time.Now().Add(e.RetryAfter))
+	}
 	switch e.Kind {
 	case ErrParameter, ErrNotFound:
-		c.working(t)
+		l.working(t)
 	case ErrDenied:
 		c.gate.close(t.pass, t.version, e, ReasonToken)
 	case ErrQuota:
-		c.pace.forget()
+		c.streak.end()
 		c.gate.close(t.pass, t.version, e, ReasonLimit)
 	case ErrThrottled:
-		c.throttled(t, e)
+		l.throttled(t, e)
 	}
 	return e
 }
 
-// working notes that the token is accepted.
-func (c *Client) working(t try) {
-	if c.pace.good() {
-		c.cfg.Logger.Info("full pace again", "rate", c.cfg.Rate)
+// held makes everybody wait, for the source has asked for it.
+func (c *Client) held(until time.Time) {
+	if c.hold.extend(until) && c.cfg.OnHold != nil {
+		c.cfg.OnHold(until)
 	}
-	c.gate.open(t.pass)
 }
 
-func (c *Client) throttled(t try, e *Error) {
-	perSecond, first, lasting := c.pace.slow(t.started)
+// working notes that the token is accepted.
+func (l *Lane) working(t try) {
+	l.client.streak.end()
+	if perSecond, full := l.pace.good(); full {
+		l.client.cfg.Logger.Info("full pace again", "rate", perSecond)
+	}
+	l.client.gate.open(t.pass)
+}
+
+func (l *Lane) throttled(t try, e *Error) {
+	c := l.client
+	perSecond, first := l.pace.slow(t.started)
+	lasting := c.streak.grow()
 	if first {
 		c.cfg.Logger.Info("source throttles, slowing down", "rate", perSecond, "err", e)
 	}
 	// A trial that is throttled says nothing good of a token that was used up.
 	if lasting || (t.pass.trial && c.gate.usedUp()) {
-		c.pace.forget()
+		c.streak.end()
 		e.Kind = ErrQuota
 		c.gate.close(t.pass, t.version, e, ReasonThrottled)
 	}
@@ -74,10 +87,12 @@ type Stats struct {
 	// a usable uid.
 	Retries, Skipped uint64
 	// Waiting is how many callers wait for their turn now, Waited how long all
-	// have waited in sum.
+	// have waited in sum; those of lanes are among them.
 	Waiting int
 	Waited  time.Duration
-	// Rate is the present pace in calls per second.
+	// Rate is the token's present pace in calls per second: Config.Rate, times
+	// the part of its own pace that throttling has left to the slowest lane. The
+	// number of lanes doesn't show in it.
 	Rate float64
 	// Status is the token's condition: "ok", "denied" or "quota".
 	Status string
@@ -89,11 +104,17 @@ func (c *Client) Stats() Stats {
 		Calls:   map[string]uint64{"ok": c.count.ok.Load(), "cancelled": c.count.cancelled.Load()},
 		Retries: c.count.retries.Load(),
 		Skipped: c.count.skipped.Load(),
-		Waiting: int(c.pace.waiting.Load()),
-		Waited:  time.Duration(c.pace.waited.Load()),
-		Rate:    c.pace.rate(),
 		Status:  c.gate.status(),
 	}
+	part := 1.0
+	c.mu.Lock()
+	for _, l := range c.lanes {
+		s.Waiting += int(l.pace.waiting.Load())
+		s.Waited += time.Duration(l.pace.waited.Load())
+		part = min(part, l.pace.part())
+	}
+	c.mu.Unlock()
+	s.Rate = c.cfg.Rate * part
 	for k := ErrParameter; k <= ErrMalformed; k++ {
 		s.Calls[k.Word()] = c.count.failed[k].Load()
 	}

@@ -23,39 +23,32 @@ const (
 // errShut means that the gate was closed while a call waited for its turn.
 var errShut = errors.New("fastmoss: gate closed")
 
-// A pace spaces the calls of one token, for all callers together. It slows down
-// when the source throttles, multiplicatively, and recovers additively.
+// A pace spaces the calls of those who share it. It slows down when the source
+// throttles, multiplicatively, and recovers additively.
 type pace struct {
 	// turn is held by the caller whose call is next. Only one reservation is
 	// ever open, so a change of rate or a hold concerns everybody at once.
 	turn    chan struct{}
 	limiter *rate.Limiter
-	full    float64 // calls per second
-	limit   time.Duration
-	lull    time.Duration
+	hold    *hold
 
 	waiting atomic.Int64
 	waited  atomic.Int64 // nanoseconds
 
-	mu        sync.Mutex
-	now       float64 // calls per second
-	held      time.Time
-	slowed    time.Time
-	since     time.Time // of the first throttled answer in a row
-	last      time.Time
-	throttles int
+	mu     sync.Mutex
+	full   float64 // calls per second
+	now    float64 // calls per second
+	slowed time.Time
 }
 
-// newPace allows perSecond calls. Throttling that lasts for limit is more than
-// a matter of pace; answers more than lull apart are not one episode.
-func newPace(perSecond float64, limit, lull time.Duration) *pace {
+// newPace allows perSecond calls, but while h lasts none.
+func newPace(perSecond float64, h *hold) *pace {
 	return &pace{
 		turn:    make(chan struct{}, 1),
 		limiter: rate.NewLimiter(rate.Limit(perSecond), 1),
+		hold:    h,
 		full:    perSecond,
 		now:     perSecond,
-		limit:   limit,
-		lull:    lull,
 	}
 }
 
@@ -80,7 +73,7 @@ func (p *pace) wait(ctx context.Context, shut <-chan struct{}) error {
 	}
 	defer func() { <-p.turn }()
 	for {
-		if err := sleep(ctx, shut, p.hold()); err != nil {
+		if err := sleep(ctx, shut, p.hold.left()); err != nil {
 			return err
 		}
 		r := p.limiter.Reserve()
@@ -89,7 +82,7 @@ func (p *pace) wait(ctx context.Context, shut <-chan struct{}) error {
 			return err
 		}
 		// A hold may have been laid on during the sleep.
-		if p.hold() <= 0 {
+		if p.hold.left() <= 0 {
 			return nil
 		}
 	}
@@ -111,68 +104,60 @@ func sleep(ctx context.Context, shut <-chan struct{}, d time.Duration) error {
 	}
 }
 
-// hold is how long the source has asked everybody to wait.
-func (p *pace) hold() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.held.IsZero() {
-		return 0
+// rest waits until a call could be made, but for holds.
+func (p *pace) rest(ctx context.Context) error {
+	for {
+		d := p.gap()
+		if d <= 0 {
+			return nil
+		}
+		if err := sleep(ctx, nil, d); err != nil {
+			return err
+		}
 	}
-	return time.Until(p.held)
 }
 
-// holdFor makes every call wait for d from now.
-func (p *pace) holdFor(d time.Duration) {
-	if d <= 0 {
-		return
-	}
+// gap is how long the pace makes the next call wait.
+func (p *pace) gap() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until := time.Now().Add(d); until.After(p.held) {
-		p.held = until
-	}
+	return time.Duration((1 - p.limiter.Tokens()) / p.now * float64(time.Second))
 }
 
 // slow is told of a throttled answer to a call made at started. It returns the
-// new rate, whether this left the full rate, and whether throttling has lasted
-// too long to be a matter of pace.
-func (p *pace) slow(started time.Time) (perSecond float64, first, lasting bool) {
+// new rate and whether this left the full rate.
+func (p *pace) slow(started time.Time) (perSecond float64, first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := time.Now()
-	if p.throttles == 0 || at.Sub(p.last) > p.lull {
-		p.since, p.throttles = at, 0
-	}
-	p.last = at
-	p.throttles++
 	// Calls that were already under way when the rate was lowered say nothing
 	// about the lower rate.
 	if !started.Before(p.slowed) {
 		first = p.now == p.full
-		p.slowed = at
+		p.slowed = time.Now()
 		p.set(max(p.now/2, p.full*slowest))
 	}
-	return p.now, first, p.throttles >= fewThrottles && at.Sub(p.since) >= p.limit
+	return p.now, first
 }
 
-// good is told of an answer that was not throttled. It says whether this has
-// brought back the full rate.
-func (p *pace) good() bool {
+// good is told of an answer that was not throttled. It returns the new rate and
+// whether this has brought back the full one.
+func (p *pace) good() (perSecond float64, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.throttles = 0
 	if p.now == p.full {
-		return false
+		return p.now, false
 	}
 	p.set(min(p.now+p.full*regain, p.full))
-	return p.now == p.full
+	return p.now, p.now == p.full
 }
 
-// forget ends an episode of throttling without changing the rate.
-func (p *pace) forget() {
+// setFull changes the full rate and keeps the part of it that is left.
+func (p *pace) setFull(perSecond float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.throttles = 0
+	part := p.now / p.full // exactly 1 if all is left
+	p.full = perSecond
+	p.set(perSecond * part)
 }
 
 func (p *pace) set(perSecond float64) {
@@ -180,8 +165,66 @@ func (p *pace) set(perSecond float64) {
 	p.limiter.SetLimit(rate.Limit(perSecond))
 }
 
-func (p *pace) rate() float64 {
+// part is what throttling leaves of the full rate.
+func (p *pace) part() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.now
+	return p.now / p.full
+}
+
+// A hold is how long the source has asked everybody to wait.
+type hold struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+func (h *hold) left() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.until.IsZero() {
+		return 0
+	}
+	return time.Until(h.until)
+}
+
+// extend makes every call wait until then. It says whether they would not have
+// waited for so long already.
+func (h *hold) extend(until time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !until.After(h.until) {
+		return false
+	}
+	h.until = until
+	return true
+}
+
+// A streak is throttling without a break. Throttling that lasts for limit is more
+// than a matter of pace; answers more than lull apart are not one streak.
+type streak struct {
+	limit, lull time.Duration
+
+	mu          sync.Mutex
+	since, last time.Time // of the first throttled answer in a row, and of the last
+	throttles   int
+}
+
+// grow is told of a throttled answer. It says whether throttling has lasted too
+// long to be a matter of pace.
+func (s *streak) grow() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := time.Now()
+	if s.throttles == 0 || at.Sub(s.last) > s.lull {
+		s.since, s.throttles = at, 0
+	}
+	s.last = at
+	s.throttles++
+	return s.throttles >= fewThrottles && at.Sub(s.since) >= s.limit
+}
+
+func (s *streak) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.throttles = 0
 }
