@@ -37,6 +37,10 @@ type Outbox interface {
 	SetStream(s state.Stream) error
 	ClearRestored() error
 	Block(watchlist string) error
+
+	// These serve workers that share watchlists; see Config.Shared.
+	Waiting(watchlist string) (int, error)
+	Amend(watchlist string, change func(record []byte) ([]byte, error)) error
 }
 
 // ServerConfig says where the server is: Embedded with StoreDir and Listen, or
@@ -69,6 +73,11 @@ type Config struct {
 	Outbox    Outbox
 	Logger    *slog.Logger // nil discards
 	Tracer    trace.Tracer // gets a span for each try of a batch that has a trace; may be nil
+
+	// Shared says that other workers write the same watchlists. Then whoever
+	// commits must Sync first, and what another worker published meanwhile is
+	// taken over instead of stopping the watchlist.
+	Shared bool
 
 	// OnFenced is called from Run when another worker's board was met on a
 	// watchlist while running. Its boards wait until a restart. May be nil.

@@ -23,6 +23,7 @@ type view struct {
 	behind uint64
 
 	writer   string
+	shared   bool // others write the watchlist too, and rightly
 	starting bool // last was there before this process published anything
 	back     bool // the stream is another one, or lost what was acknowledged
 	suspect  bool // the outbox is an old copy
@@ -83,6 +84,8 @@ func decide(v view) verdict {
 		return verdict{adopt, v.board.Revision, "the stream is ahead"}
 	case v.board.Writer == v.writer:
 		return verdict{adopt, v.board.Revision, "an attempt that was given up arrived after all"}
+	case v.shared:
+		return verdict{adopt, v.board.Revision, "another worker was first"}
 	}
 	return verdict{fence, v.board.Revision, "another writer"}
 }
@@ -125,6 +128,8 @@ func decideStatus(v view) verdict {
 		return verdict{retake, v.acked.Revision, "the stream has no status"}
 	case v.known && v.last.Sequence == v.acked.Sequence && v.last.digest() == v.acked.Digest:
 		return verdict{stay, v.acked.Revision, "the stream holds what is acknowledged"}
+	case v.ours == 0 && v.shared:
+		return verdict{adopt, v.acked.Revision, "another worker was first"}
 	case v.ours == 0:
 		return verdict{step, v.acked.Revision, "statuses of somebody else"}
 	case v.known && v.ours == v.acked.Revision:

@@ -230,6 +230,7 @@ func (p *Publisher) acknowledge(acks ...state.Ack) error {
 		return fmt.Errorf("publisher: acknowledge: %w", err)
 	}
 	p.stats.update(func(s *Stats) { s.Batches += uint64(len(acks)) })
+	p.flow.ring()
 	return nil
 }
 

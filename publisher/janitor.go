@@ -109,10 +109,25 @@ func (p *Publisher) noteSwept(ctx context.Context, sequence uint64) error {
 	if err != nil {
 		return fmt.Errorf("publisher: sweep: %w", err)
 	}
+	// Several workers may sweep; the note never goes back.
+	subject := event.SweptSubject(p.cfg.Prefix)
+	was, err := p.last(ctx, subject)
+	if err != nil {
+		return err
+	}
+	var before event.Swept
+	at := uint64(0)
+	if was != nil {
+		at = was.Sequence
+		if json.Unmarshal(was.Data, &before) == nil && before.Sequence >= sequence {
+			return nil
+		}
+	}
 	m := &nats.Msg{
-		Subject: event.SweptSubject(p.cfg.Prefix), Data: data,
+		Subject: subject, Data: data,
 		Header: nats.Header{"Content-Type": {"application/json"}, jetstream.MsgTTLHeader: {neverExpires}, jetstream.MsgRollup: {jetstream.MsgRollupSubject}},
 	}
+	expectation{subject, at}.put(m)
 	if _, err := p.js.PublishMsg(ctx, m); err != nil {
 		return fmt.Errorf("publisher: sweep: note: %w", err)
 	}

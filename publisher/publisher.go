@@ -41,7 +41,9 @@ type Publisher struct {
 	denied atomic.Pointer[error]                // last violation of permissions
 	live   atomic.Pointer[life]                 // of the present connection
 	lost   atomic.Bool                          // the stream may have changed since the last recovery
-	backs  atomic.Uint64                        // how often the stream went back
+	flow   bell                                 // rings when something has left the outbox
+	shared shared
+	backs  atomic.Uint64 // how often the stream went back
 
 	close   sync.Once
 	service micro.Service
@@ -81,6 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 	}
 	p.send = p.sendBatch
 	p.live.Store(newLife())
+	p.shared.seen = make(map[string]sighting)
 	if err := p.checkOutbox(); err != nil {
 		return nil, err
 	}

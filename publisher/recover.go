@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/state"
 )
 
 // maxNews is how many messages behind the last acknowledged one are looked at
@@ -40,6 +41,18 @@ func (p *Publisher) recover(ctx context.Context) error {
 	}
 	suspect, why := p.outbox.Suspect()
 	var chains []event.Chain
+	if p.cfg.Shared {
+		// Most of what is new is of others. A watchlist is held against the stream
+		// before each reading; here only what waits must find its place.
+		if p.back || suspect || !p.started {
+			p.doubt()
+		}
+		err = p.settleAll(ctx, nil, true)
+		if err != nil {
+			return err
+		}
+		return p.agreed(known, rec, id, suspect)
+	}
 	if p.back || suspect {
 		p.log.Warn("stream and outbox disagree, comparing every chain", "stream", id.Name, "created", id.Created, "was", rec.Created, "suspect", why)
 		chains, err = p.outbox.Chains()
@@ -55,7 +68,12 @@ func (p *Publisher) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Last, so that a crash in between compares all again.
+	return p.agreed(known, rec, id, suspect)
+}
+
+// agreed notes that the outbox agrees with the stream id. It comes last, so that
+// a crash before it compares all again.
+func (p *Publisher) agreed(known bool, rec, id state.Stream, suspect bool) (err error) {
 	if !known || !rec.Created.Equal(id.Created) {
 		err = p.outbox.SetStream(id)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,7 +38,9 @@ func (p *Publisher) claim(ctx context.Context) error {
 	}
 	svc, err := micro.AddService(p.nc, micro.Config{
 		Name: serviceName, Version: "1.0.0", Description: "rankwatch worker",
-		Metadata: map[string]string{"stream": p.cfg.Stream, "prefix": p.cfg.Prefix, "writer": p.cfg.Writer},
+		Metadata: map[string]string{
+			"stream": p.cfg.Stream, "prefix": p.cfg.Prefix, "writer": p.cfg.Writer, sharedKey: strconv.FormatBool(p.cfg.Shared),
+		},
 	})
 	if err != nil {
 		return p.explain("answer as a service", err)
@@ -58,7 +61,11 @@ func (p *Publisher) claim(ctx context.Context) error {
 	return nil
 }
 
-// alone asks for other workers of this stream.
+// sharedKey names, in a worker's metadata, whether it shares its watchlists.
+const sharedKey = "shared"
+
+// alone asks for other workers of this stream. Workers that share their
+// watchlists get on with each other, and with nobody else.
 func (p *Publisher) alone(ctx context.Context) error {
 	subject, err := micro.ControlSubject(micro.PingVerb, serviceName, "")
 	if err != nil {
@@ -91,10 +98,13 @@ func (p *Publisher) alone(ctx context.Context) error {
 			continue
 		}
 		md := pong.Metadata
+		if p.cfg.Shared && md[sharedKey] == "true" {
+			continue
+		}
 		if md["stream"] == p.cfg.Stream && md["prefix"] == p.cfg.Prefix && md["writer"] != p.cfg.Writer {
 			return &ConfigError{
 				What: fmt.Sprintf("another rankwatch worker (writer %s) writes stream %s with prefix %s", md["writer"], p.cfg.Stream, p.cfg.Prefix),
-				Do:   "stop it first, or give this one another RANKWATCH_STREAM and RANKWATCH_SUBJECT_PREFIX",
+				Do:   "stop it first, set RANKWATCH_CLUSTER=true for both, or give this one another RANKWATCH_STREAM and RANKWATCH_SUBJECT_PREFIX",
 			}
 		}
 	}

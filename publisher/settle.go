@@ -51,7 +51,7 @@ func (p *Publisher) settle(ctx context.Context, c event.Chain, waits []state.Inf
 
 // look gathers what a decision needs.
 func (p *Publisher) look(ctx context.Context, c event.Chain, waits []state.Info) (view, error) {
-	v := view{kind: c.Kind, writer: p.cfg.Writer, starting: !p.started, back: p.back}
+	v := view{kind: c.Kind, writer: p.cfg.Writer, shared: p.cfg.Shared, starting: !p.started, back: p.back}
 	v.suspect, _ = p.outbox.Suspect()
 	var err error
 	if v.last, err = p.last(ctx, fenceFilter(p.cfg.Prefix, c)); err != nil {
@@ -115,6 +115,7 @@ func (p *Publisher) ours(v view, mine []state.Info) (uint64, error) {
 
 func (p *Publisher) apply(ctx context.Context, c event.Chain, v view, d verdict, waits []state.Info) error {
 	var err error
+	defer p.flow.ring()
 	switch d.do {
 	case stay:
 		return nil
@@ -142,6 +143,9 @@ func (p *Publisher) apply(ctx context.Context, c event.Chain, v view, d verdict,
 		p.stats.update(func(s *Stats) { s.Broken++ })
 		_, err = p.outbox.Break(c, holds)
 	case adopt:
+		if c.Kind == event.Status {
+			return p.takeStatus(c.Watchlist, v.last)
+		}
 		return p.adopt(ctx, c, v)
 	case fence:
 		return p.fence(c, v)

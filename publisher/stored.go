@@ -242,16 +242,26 @@ func (p *Publisher) holdings(ctx context.Context, watchlist string, l *stored) (
 	if h == nil || h.Header.Get(event.RevisionHeader) != strconv.FormatUint(l.board().Revision, 10) {
 		return nil, departed, nil
 	}
+	t, err := p.tracked(ctx, watchlist, h)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, departed, nil
+}
+
+// tracked reads head h, with the condition that the watchlist's last status
+// tells. It is nil for a head of another version.
+func (p *Publisher) tracked(ctx context.Context, watchlist string, h *stored) (*event.Tracked, error) {
 	t, err := event.UnpackTracked(h.Data)
 	if err != nil {
 		p.log.Warn("head of another version ignored", "watchlist", watchlist, "err", err)
-		return nil, departed, nil
+		return nil, nil
 	}
 	t.Record, t.Board = bytes.Clone(t.Record), bytes.Clone(t.Board)
 	if t.Record, err = p.resume(ctx, watchlist, t.Record); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &t, departed, nil
+	return &t, nil
 }
 
 // resume brings a head's record up to date with the last status.
@@ -283,16 +293,10 @@ func (p *Publisher) departures(ctx context.Context, watchlist string) ([]state.D
 		FilterSubject: event.Filter(event.Subject{Prefix: p.cfg.Prefix, Watchlist: watchlist, Kind: event.Dropped}),
 	}
 	err := p.each(ctx, conf, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
-		e, err := event.Decode[event.Change](m.Data())
-		if err != nil {
-			return nil //nolint:nilerr // somebody else's message tells of no departure
+		d, ok := departure(m.Data())
+		if !ok {
+			return nil // somebody else's message tells of no departure
 		}
-		at, err1 := time.Parse(time.RFC3339Nano, e.Time)
-		first, err2 := time.Parse(time.RFC3339Nano, e.Data.History.FirstSeen)
-		if err1 != nil || err2 != nil || e.Data.Creator.UID == "" {
-			return nil //nolint:nilerr // as above
-		}
-		d := state.Departure{UID: e.Data.Creator.UID, At: at, FirstSeen: first, PeakRank: e.Data.History.PeakRank}
 		if i, ok := byUID[d.UID]; !ok {
 			byUID[d.UID] = len(out)
 			out = append(out, d)

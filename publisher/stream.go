@@ -58,6 +58,9 @@ func (p *Publisher) setup(ctx context.Context) error {
 		return err
 	}
 	p.stream.Store(info)
+	if p.cfg.Shared {
+		return p.mark(ctx)
+	}
 	return nil
 }
 

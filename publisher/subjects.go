@@ -23,6 +23,9 @@ func partSubject(prefix, watchlist string) string {
 	return internalRoot + prefix + ".part." + watchlist
 }
 
+// markerSubject holds the message of mark.
+func markerSubject(prefix string) string { return internalRoot + prefix + ".shared" }
+
 // fenceFilter matches a chain's fences in every region, so that a change of
 // region is fenced too.
 func fenceFilter(prefix string, c event.Chain) string {

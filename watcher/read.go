@@ -37,6 +37,9 @@ func (w *Worker) read(ctx context.Context, j *job) {
 	defer endReading(span, j)
 	j.began = time.Now()
 	for _, name := range j.names {
+		if w.cfg.Shared != nil {
+			break // Serve did it
+		}
 		if err := w.adopt(ctx, name); err != nil {
 			w.failed(ctx, j, fmt.Errorf("ask the stream about %s: %w", name, err))
 			return
@@ -81,13 +84,17 @@ func (w *Worker) adopt(ctx context.Context, name string) error {
 func (w *Worker) scan(ctx context.Context, j *job) (sc *Scan, err error) {
 	ctx, span := w.cfg.Tracer.Start(ctx, "scan")
 	defer func() { endScan(span, sc, err) }()
+	source := j.source
+	if source == nil {
+		source = w.cfg.Source
+	}
 	q := fastmoss.Query{Filter: j.feed.Filter, Period: j.feed.Period.Fixed()}
 	if j.feed.Period.Latest() {
 		held, err := w.held(j)
 		if err != nil {
 			return nil, err
 		}
-		if q.Period, err = latest(ctx, w.cfg.Source, q, j.feed, held); err != nil {
+		if q.Period, err = latest(ctx, source, q, j.feed, held); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +104,7 @@ func (w *Worker) scan(ctx context.Context, j *job) (sc *Scan, err error) {
 		known = *k
 	}
 	w.mu.Unlock()
-	s := &scanner{source: w.cfg.Source, query: q, depth: j.feed.Depth}
+	s := &scanner{source: source, query: q, depth: j.feed.Depth}
 	if sc, err = s.read(ctx, &known); err != nil {
 		return nil, err
 	}
@@ -224,6 +231,9 @@ func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) Attem
 	if len(out.commit.Batches) > 0 {
 		w.cfg.Committed()
 	}
+	if out.commit.Tracked.Board != nil && a.Revision == 0 {
+		j.silent = append(j.silent, wl.Name)
+	}
 	w.mu.Lock()
 	failures := 0
 	if e := w.lists[wl.Name]; e != nil {
@@ -243,7 +253,7 @@ func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) Attem
 	w.cfg.Logger.Debug("reading", "watchlist", wl.Name, "outcome", out.outcome, "reason", out.reason,
 		"revision", a.Revision, "events", out.events, "entries", len(scan.Items), "total", scan.Total)
 	w.cfg.Observe(a)
-	j.tally.add(a)
+	j.note(a)
 	return a
 }
 
@@ -310,7 +320,7 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 		}
 	}
 	w.cfg.Observe(a)
-	j.tally.add(a)
+	j.note(a)
 	return a
 }
 

@@ -102,6 +102,48 @@ func (s *Scheduler) Due(now time.Time) []string {
 	return names
 }
 
+// Took counts the turn of a watchlist as taken at now, whoever said that it is
+// due. It does nothing for an unknown name.
+func (s *Scheduler) Took(name string, now time.Time) {
+	if it, ok := s.items[name]; ok {
+		s.done(it, now.Round(0))
+	}
+}
+
+// Mates returns the other watchlists of the same feed.
+func (s *Scheduler) Mates(name string) []string {
+	it, ok := s.items[name]
+	if !ok {
+		return nil
+	}
+	var names []string
+	for _, m := range s.feeds[it.rhythm.seed] {
+		if m != it {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+// Follows says whether another watchlist of the same feed is due before the named
+// one at the same tick, so that one reading does for both.
+func (s *Scheduler) Follows(name string) bool {
+	it, ok := s.items[name]
+	if !ok || it.tick.IsZero() || !it.due.Equal(it.tick.Add(it.rhythm.jitter(it.tick))) {
+		return false
+	}
+	for _, m := range s.feeds[it.rhythm.seed] {
+		if m == it || !m.rhythm.after(it.tick.Add(-1)).Equal(it.tick) {
+			continue
+		}
+		due := it.tick.Add(m.rhythm.jitter(it.tick))
+		if due.Before(it.due) || due.Equal(it.due) && m.name < it.name {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Scheduler) done(it *item, now time.Time) {
 	it.last, it.retry, it.hold = now, time.Time{}, time.Time{}
 	it.plan()

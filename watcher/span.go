@@ -40,6 +40,14 @@ func (t *tally) add(a Attempt) {
 	}
 }
 
+// note takes in what an attempt came to.
+func (j *job) note(a Attempt) {
+	j.tally.add(a)
+	if j.attempts != nil {
+		j.attempts[a.Watchlist] = a
+	}
+}
+
 // endReading ends the span of a whole reading. Revisions of different
 // watchlists do not add up: only a lone one's is told here.
 func endReading(s trace.Span, j *job) {

@@ -61,6 +61,9 @@ func (w *Worker) standing(name string) Standing {
 	s := e.standing
 	s.Watchlist, s.Failures = e.watchlist, e.failures
 	s.Next, _ = w.schedule.At(name)
+	if w.cfg.Shared != nil {
+		s.Next = e.next
+	}
 	if e.fenced {
 		s.Next = time.Time{}
 	}

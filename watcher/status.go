@@ -66,3 +66,7 @@ func Resume(data []byte, last event.Condition) ([]byte, error) {
 	}
 	return json.Marshal(r)
 }
+
+func retired() statusChange {
+	return statusChange{status: event.StatusRetired, reason: "removed", detail: "the watchlist is no longer configured"}
+}

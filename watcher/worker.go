@@ -30,6 +30,9 @@ type Config struct {
 	// not know. It brings what the stream has of it into the Store, and fails
 	// while it cannot know.
 	Adopt func(ctx context.Context, watchlist string) error
+	// Shared is set for a worker that shares its watchlists with others: it reads
+	// when Serve is called, not when they are due.
+	Shared *Shared
 	// Committed is called after a commit that has something to publish. It must
 	// not block.
 	Committed func()
@@ -82,8 +85,9 @@ type entry struct {
 	watchlist Watchlist
 	adopted   bool
 	fenced    bool
-	tokenHeld bool // put off until the token works again
-	failures  int  // in a row
+	tokenHeld bool      // put off until the token works again
+	failures  int       // in a row
+	next      time.Time // as whoever read it last planned it; of shared ones
 	standing  Standing
 	version   uint64 // in the store, that the standing's condition is of
 }
@@ -94,6 +98,11 @@ type job struct {
 	names []string
 	began time.Time
 	tally tally
+
+	// Of shared watchlists:
+	source   Source             // instead of the worker's
+	attempts map[string]Attempt // that came to something
+	silent   []string           // whose board is not the published one any more
 }
 
 // notice is a status to publish that no reading brings about.
@@ -157,7 +166,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-w.wake:
 		}
 		retry := w.sayNotices()
-		for {
+		for w.cfg.Shared == nil {
 			j := w.take(slots)
 			if j == nil {
 				break
@@ -188,6 +197,14 @@ func (w *Worker) nudge() {
 func (w *Worker) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.cfg.Shared != nil {
+		// What others did meanwhile comes with the turns.
+		for _, l := range w.cfg.Watchlists {
+			w.lists[l.Name] = &entry{watchlist: l, standing: Standing{Known: time.Now()}}
+			w.schedule.Add(l, time.Time{})
+		}
+		return nil
+	}
 	records := map[string]record{}
 	configured := make(map[string]bool, len(w.cfg.Watchlists))
 	for _, l := range w.cfg.Watchlists {
@@ -230,7 +247,7 @@ func (w *Worker) start() error {
 func (w *Worker) retire(name, region string) {
 	w.notices = append(w.notices, notice{
 		origin: event.Origin{Prefix: w.cfg.Prefix, Watchlist: name, Region: region},
-		change: statusChange{status: event.StatusRetired, reason: "removed", detail: "the watchlist is no longer configured"},
+		change: retired(),
 	})
 }
 
@@ -264,7 +281,9 @@ func (w *Worker) Reload(lists []Watchlist) {
 		if !stays[name] {
 			delete(w.lists, name)
 			w.schedule.Remove(name)
-			w.retire(name, e.watchlist.Region())
+			if w.cfg.Shared == nil {
+				w.retire(name, e.watchlist.Region())
+			}
 		}
 	}
 	w.retryHeld(now)
@@ -355,7 +374,7 @@ func (w *Worker) sleep(retry bool) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := time.Hour
-	if at, ok := w.schedule.NextAt(); ok {
+	if at, ok := w.schedule.NextAt(); ok && w.cfg.Shared == nil {
 		d = max(0, min(d, time.Until(at)))
 	}
 	if retry {
@@ -423,7 +442,11 @@ func (w *Worker) sayNotices() bool {
 	w.notices = nil
 	w.mu.Unlock()
 	for i, n := range todo {
-		if err := w.tell(n.origin, n.change, false); err != nil {
+		err := w.agree(n.origin.Watchlist)
+		if err == nil {
+			err = w.tell(n.origin, n.change, false)
+		}
+		if err != nil {
 			w.cfg.Logger.Error("status not kept yet", "watchlist", n.origin.Watchlist, "status", n.change.status, "err", err)
 			w.mu.Lock()
 			w.notices = append(todo[i:], w.notices...)

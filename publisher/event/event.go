@@ -257,7 +257,7 @@ type Interim struct {
 // Digest is how boards write the SHA-256 of a stored payload.
 func Digest(payload []byte) string {
 	sum := sha256.Sum256(payload)
-	return digestPrefix + hex.EncodeToString(sum[:])
+	return DigestPrefix + hex.EncodeToString(sum[:])
 }
 
 // EventsDigest is the digest of a reading's events in order, a line each: of
@@ -268,10 +268,11 @@ func EventsDigest(payloads iter.Seq[[]byte]) string {
 		h.Write(p)
 		h.Write([]byte{'\n'})
 	}
-	return digestPrefix + hex.EncodeToString(h.Sum(nil))
+	return DigestPrefix + hex.EncodeToString(h.Sum(nil))
 }
 
-const digestPrefix = "sha256:"
+// DigestPrefix is what every Digest begins with.
+const DigestPrefix = "sha256:"
 
 // Hole is a slot of a tie that no scan could fill because the source shuffles
 // the tie on every call.

@@ -1,0 +1,409 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/rankwatch/rankwatch/publisher"
+)
+
+const (
+	// DefaultAckWait is how long a turn belongs to a worker that says nothing.
+	DefaultAckWait = 15 * time.Second
+	// turns is the name of the one consumer that all workers pull from.
+	turns = "turns"
+	// maxWaiting is how many requests for a turn may be open, of all workers.
+	maxWaiting = 8192
+
+	scheduleHeader = "Nats-Schedule"
+	targetHeader   = "Nats-Schedule-Target"
+	// scheduleTime is RFC 3339 with fractions of a second.
+	scheduleTime = "2006-01-02T15:04:05.000Z07:00"
+
+	rateKey = "rankwatch-rate"
+)
+
+// QueueConfig says where the turns are. Conn, Stream and Prefix are required.
+type QueueConfig struct {
+	Conn     *nats.Conn
+	Stream   string // of the installation; the queue's is named after it
+	Prefix   string // of its subjects
+	Replicas int
+	AckWait  time.Duration // 0 means DefaultAckWait
+	Timeout  time.Duration // of one request; 0 means 5s
+	Logger   *slog.Logger
+}
+
+// Limits are what holds for all workers together: readings at once, and calls per
+// second.
+type Limits struct {
+	Readings int
+	Rate     float64
+}
+
+// Pace is what each of the readings may spend, in calls per second.
+func (l Limits) Pace() float64 { return l.Rate / float64(l.Readings) }
+
+// A Queue arms one schedule for each watchlist, which becomes a turn when its
+// time comes, and hands turns out to whoever asks first. The server keeps both.
+//
+// It is safe for concurrent use.
+type Queue struct {
+	cfg      QueueConfig
+	js       jetstream.JetStream
+	name     string
+	consumer jetstream.Consumer
+}
+
+// StreamName is the name of the stream that holds an installation's turns.
+func StreamName(stream string) string { return stream + "_TURNS" }
+
+// OpenQueue sets stream and consumer up, and makes limits those of the fleet.
+func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, error) {
+	if cfg.AckWait == 0 {
+		cfg.AckWait = DefaultAckWait
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	js, err := jetstream.New(cfg.Conn, jetstream.WithDefaultTimeout(cfg.Timeout))
+	if err != nil {
+		return nil, fmt.Errorf("fleet: jetstream: %w", err)
+	}
+	q := &Queue{cfg: cfg, js: js, name: StreamName(cfg.Stream)}
+	conf := jetstream.StreamConfig{
+		Name: q.name, Description: "rankwatch: whose turn it is, of the watchlists under " + cfg.Prefix,
+		Subjects:  []string{q.scheduleSubject("*"), q.turnSubject("*")},
+		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
+		AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: true,
+	}
+	if _, err := js.CreateOrUpdateStream(ctx, conf); err != nil {
+		return nil, q.setupError("stream", err)
+	}
+	return q, q.limit(ctx, limits)
+}
+
+func (q *Queue) setupError(what string, err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.Code == 400 {
+		return &publisher.ConfigError{What: "the NATS server refuses the " + what + " " + q.name + " for the turns of several workers", Do: "use nats-server 2.14 or newer on every node, and see its message", Err: err}
+	}
+	return fmt.Errorf("fleet: set up %s %s: %w", what, q.name, err)
+}
+
+func (q *Queue) limit(ctx context.Context, l Limits) error {
+	c, err := q.js.CreateOrUpdateConsumer(ctx, q.name, jetstream.ConsumerConfig{
+		Durable: turns, Description: "every worker of the fleet pulls from this one",
+		FilterSubject: q.turnSubject("*"), AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.cfg.AckWait,
+		MaxAckPending: l.Readings, MaxWaiting: maxWaiting,
+		Metadata: map[string]string{rateKey: strconv.FormatFloat(l.Rate, 'g', -1, 64)},
+	})
+	if err != nil {
+		return q.setupError("consumer of", err)
+	}
+	q.consumer = c
+	return nil
+}
+
+// AckWait is how long a turn belongs to a worker that says nothing.
+func (q *Queue) AckWait() time.Duration { return q.cfg.AckWait }
+
+// A State is what the queue holds.
+type State struct {
+	Limits
+	Queued      int       // turns that nobody has taken
+	Working     int       // turns that were taken
+	Redelivered int       // of those, taken for the second time or more
+	Oldest      time.Time // when the oldest turn that is there was called; zero without one
+}
+
+// State asks the server.
+func (q *Queue) State(ctx context.Context) (State, error) {
+	c, err := q.js.Consumer(ctx, q.name, turns)
+	if err != nil {
+		return State{}, fmt.Errorf("fleet: ask for the turns: %w", err)
+	}
+	i := c.CachedInfo()
+	s := State{
+		Limits: Limits{Readings: i.Config.MaxAckPending},
+		Queued: int(i.NumPending), Working: i.NumAckPending, Redelivered: i.NumRedelivered,
+	}
+	if s.Rate, err = strconv.ParseFloat(i.Config.Metadata[rateKey], 64); err != nil {
+		return s, fmt.Errorf("fleet: the consumer's rate: %w", err)
+	}
+	if s.Queued+s.Working == 0 {
+		return s, nil
+	}
+	m, err := q.get(ctx, map[string]any{"seq": 1, "next_by_subj": q.turnSubject("*")})
+	if err == nil && m != nil {
+		s.Oldest = m.Time
+	}
+	return s, err
+}
+
+func (q *Queue) scheduleSubject(watchlist string) string {
+	return "_turns." + q.cfg.Prefix + ".at." + watchlist
+}
+
+func (q *Queue) turnSubject(watchlist string) string {
+	return "_turns." + q.cfg.Prefix + ".due." + watchlist
+}
+
+// A Schedule is a watchlist's next turn.
+type Schedule struct {
+	Watchlist string          `json:"-"`
+	At        time.Time       `json:"at"`    // when the turn is called
+	Due       time.Time       `json:"due"`   // when its reading is due; At may be later
+	Order     uint64          `json:"order"` // of the file that it comes from
+	Plan      string          `json:"plan"`  // what of the watchlist it depends on
+	Carry     json.RawMessage `json:"carry,omitempty"`
+	Sequence  uint64          `json:"-"` // where it is, of one that was read
+}
+
+// ErrArmed means that the watchlist's schedule is another one than the caller
+// expects. Nothing was changed.
+var ErrArmed = errors.New("fleet: another schedule is armed")
+
+// AnySequence has Arm replace whatever is armed.
+const AnySequence = ^uint64(0)
+
+// Arm makes s the watchlist's schedule in place of that with the given sequence;
+// 0 for none.
+func (q *Queue) Arm(ctx context.Context, s Schedule, expect uint64) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("fleet: arm %s: %w", s.Watchlist, err)
+	}
+	m := &nats.Msg{Subject: q.scheduleSubject(s.Watchlist), Data: data, Header: nats.Header{
+		scheduleHeader: {"@at " + s.At.UTC().Format(scheduleTime)}, targetHeader: {q.turnSubject(s.Watchlist)},
+	}}
+	if expect != AnySequence {
+		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
+	defer cancel()
+	_, err = q.js.PublishMsg(ctx, m)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+		return ErrArmed
+	}
+	if err != nil {
+		return fmt.Errorf("fleet: arm %s: %w", s.Watchlist, err)
+	}
+	return nil
+}
+
+// Disarm deletes a watchlist's schedule, none is fine. A turn that was called
+// already stays.
+func (q *Queue) Disarm(ctx context.Context, watchlist string) error {
+	s, err := q.js.Stream(ctx, q.name)
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSubject(q.scheduleSubject(watchlist)))
+	}
+	if err != nil {
+		return fmt.Errorf("fleet: disarm %s: %w", watchlist, err)
+	}
+	return nil
+}
+
+// Names returns the watchlists that have a schedule, and those that have a turn
+// which is not done.
+func (q *Queue) Names(ctx context.Context) (armed, called map[string]bool, err error) {
+	s, err := q.js.Stream(ctx, q.name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("fleet: list schedules: %w", err)
+	}
+	i, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("fleet: list schedules: %w", err)
+	}
+	armed, called = make(map[string]bool), make(map[string]bool)
+	for subject := range i.State.Subjects {
+		if name, ok := strings.CutPrefix(subject, q.scheduleSubject("")); ok {
+			armed[name] = true
+		} else if name, ok := strings.CutPrefix(subject, q.turnSubject("")); ok {
+			called[name] = true
+		}
+	}
+	return armed, called, nil
+}
+
+// lookUp is how many schedules are asked for at once; a server refuses more than
+// 1024.
+const lookUp = 500
+
+// Armed returns the schedules of watchlists as some replica has them: one that is
+// missing here may be there, and Arm tells which has changed.
+func (q *Queue) Armed(ctx context.Context, watchlists []string) (map[string]Schedule, error) {
+	out := make(map[string]Schedule, len(watchlists))
+	for len(watchlists) > 0 {
+		n := min(len(watchlists), lookUp)
+		subjects := make([]string, n)
+		for i, name := range watchlists[:n] {
+			subjects[i] = q.scheduleSubject(name)
+		}
+		watchlists = watchlists[n:]
+		if err := q.armed(ctx, subjects, out); err != nil {
+			return nil, fmt.Errorf("fleet: read schedules: %w", err)
+		}
+	}
+	return out, nil
+}
+
+func (q *Queue) armed(ctx context.Context, subjects []string, out map[string]Schedule) error {
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
+	defer cancel()
+	all, err := jetstreamext.GetLastMsgsFor(ctx, q.js, q.name, subjects)
+	if err != nil {
+		return err
+	}
+	for m, err := range all {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s := Schedule{Watchlist: strings.TrimPrefix(m.Subject, q.scheduleSubject("")), Sequence: m.Sequence}
+		if err := json.Unmarshal(m.Data, &s); err != nil {
+			q.cfg.Logger.Warn("unreadable schedule ignored", "watchlist", s.Watchlist, "err", err)
+			continue
+		}
+		out[s.Watchlist] = s
+	}
+	return nil
+}
+
+// stored is a message as the stream's leader has it.
+type stored struct {
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Data    []byte    `json:"data"`
+	Time    time.Time `json:"time"`
+}
+
+// get asks the leader for a message, nil if there is none.
+func (q *Queue) get(ctx context.Context, query map[string]any) (*stored, error) {
+	req, err := json.Marshal(query)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: read turns: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
+	defer cancel()
+	m, err := q.cfg.Conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+q.name, req)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: read turns: %w", err)
+	}
+	var resp struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *stored             `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &resp); err != nil {
+		return nil, fmt.Errorf("fleet: read turns: %w", err)
+	}
+	if resp.Error != nil && resp.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
+		return nil, fmt.Errorf("fleet: read turns: %w", resp.Error)
+	}
+	return resp.Message, nil
+}
+
+// A Turn is a watchlist that is due. It belongs to this worker until Done or
+// Back, or until AckWait has passed since Taken or the last Progress.
+type Turn struct {
+	Schedule
+	Taken   time.Time // with the monotonic clock, before it can have begun to run out
+	Retaken bool      // somebody else had it before
+	msg     jetstream.Msg
+}
+
+// Progress keeps the turn for another AckWait.
+func (t *Turn) Progress() error {
+	if err := t.msg.InProgress(); err != nil {
+		return fmt.Errorf("fleet: keep the turn of %s: %w", t.Watchlist, err)
+	}
+	return nil
+}
+
+// Done ends the turn. Arm the next one before.
+func (t *Turn) Done(ctx context.Context) error {
+	if err := t.msg.DoubleAck(ctx); err != nil {
+		return fmt.Errorf("fleet: end the turn of %s: %w", t.Watchlist, err)
+	}
+	return nil
+}
+
+// Back lets somebody else have the turn, after a while.
+func (t *Turn) Back(after time.Duration) error {
+	if err := t.msg.NakWithDelay(after); err != nil {
+		return fmt.Errorf("fleet: hand back the turn of %s: %w", t.Watchlist, err)
+	}
+	return nil
+}
+
+// A Puller takes turns, one at a time. It is not safe for concurrent use.
+type Puller struct {
+	q  *Queue
+	it jetstream.MessagesContext
+}
+
+// Puller begins to ask for turns; Stop must follow.
+func (q *Queue) Puller() (*Puller, error) {
+	it, err := q.consumer.Messages(
+		jetstream.PullMaxMessages(1), jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(2*time.Second),
+		jetstream.WithMessagesErrOnMissingHeartbeat(false))
+	if err != nil {
+		return nil, fmt.Errorf("fleet: ask for turns: %w", err)
+	}
+	return &Puller{q, it}, nil
+}
+
+// Next waits for a turn. After an error other than ctx's the Puller is of no use
+// any more.
+func (p *Puller) Next(ctx context.Context) (*Turn, error) {
+	m, taken, err := p.wait(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("fleet: wait for a turn: %w", err)
+	}
+	t := &Turn{Taken: taken, msg: m}
+	t.Watchlist = strings.TrimPrefix(m.Subject(), p.q.turnSubject(""))
+	if meta, err := m.Metadata(); err == nil {
+		t.Retaken = meta.NumDelivered > 1
+	}
+	if err := json.Unmarshal(m.Data(), &t.Schedule); err != nil {
+		// Its reading is still due.
+		p.q.cfg.Logger.Warn("unreadable turn", "watchlist", t.Watchlist, "err", err)
+	}
+	return t, nil
+}
+
+// wait returns with a turn a time at which the server had not given it out yet. A
+// process that is stopped for a while finds a turn that was lost long ago, and no
+// clock of its own says when it came; so it looks at the clock while it waits.
+func (p *Puller) wait(ctx context.Context) (jetstream.Msg, time.Time, error) {
+	before := time.Now()
+	for began := before; ; began = time.Now() {
+		wait, cancel := context.WithTimeout(ctx, time.Second)
+		m, err := p.it.Next(jetstream.NextContext(wait))
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return m, before, err
+		}
+		before = began
+	}
+}
+
+// Stop gives up asking. A turn that is on its way comes to somebody after AckWait.
+func (p *Puller) Stop() { p.it.Stop() }

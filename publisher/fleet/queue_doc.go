@@ -1,0 +1,2 @@
+// Package fleet lets several workers share one installation.
+package fleet

@@ -1,0 +1,450 @@
+package publisher
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/state"
+)
+
+// Workers that share watchlists take turns: each holds a watchlist's chains
+// against the stream before it reads, publishes, and passes the turn on. The
+// fence decides between two that believe to have the turn.
+
+// ErrBehind means that the stream has less of a watchlist than was published.
+// A leader that was deposed and does not know it yet answers so; after
+// behindFor the loss is believed, and Sync breaks the chain.
+var ErrBehind = errors.New("publisher: the stream is behind what was published")
+
+// ErrOvertaken means that another worker published meanwhile. Nothing was
+// written.
+var ErrOvertaken = errors.New("publisher: another worker was first")
+
+// behindFor is longer than a leader without a quorum stays one.
+const behindFor = 20 * time.Second
+
+// shared is what a Publisher remembers of watchlists that it shares.
+type shared struct {
+	mu    sync.Mutex
+	epoch uint64 // counts reasons to believe nothing that was seen before
+	seen  map[string]sighting
+}
+
+// A sighting is when a watchlist was last held against the stream.
+type sighting struct {
+	epoch  uint64
+	behind time.Time // since when the stream was behind; zero if it is not
+}
+
+// doubt has the next Sync of every watchlist look at the stream whole.
+func (p *Publisher) doubt() {
+	p.shared.mu.Lock()
+	defer p.shared.mu.Unlock()
+	p.shared.epoch++
+}
+
+func (p *Publisher) sighting(watchlist string) (s sighting, epoch uint64) {
+	p.shared.mu.Lock()
+	defer p.shared.mu.Unlock()
+	return p.shared.seen[watchlist], p.shared.epoch
+}
+
+func (p *Publisher) saw(watchlist string, s sighting) {
+	p.shared.mu.Lock()
+	defer p.shared.mu.Unlock()
+	p.shared.seen[watchlist] = s
+}
+
+// A bell tells everybody who waits that something has changed.
+type bell struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next is closed at the next ring.
+func (b *bell) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}
+
+// Flush waits until nothing of a watchlist waits any more: it is published, or
+// another worker was first.
+func (p *Publisher) Flush(ctx context.Context, watchlist string) error {
+	for {
+		next := p.flow.next()
+		n, err := p.outbox.Waiting(watchlist)
+		if err != nil {
+			return fmt.Errorf("publisher: outbox: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return fmt.Errorf("publisher: %d batches of %s wait for the stream: %w", n, watchlist, ctx.Err())
+		}
+	}
+}
+
+// Sync brings the outbox's knowledge of a watchlist in line with the stream,
+// which other workers write too; call it before a reading is compared.
+// Published is the revision that is known to be published by any worker, 0 if
+// none is. The stream's leader is asked.
+func (p *Publisher) Sync(ctx context.Context, watchlist string, published uint64) error {
+	if !p.nc.IsConnected() {
+		return errAway
+	}
+	if err := p.Flush(ctx, watchlist); err != nil {
+		return err
+	}
+	seen, epoch := p.sighting(watchlist)
+	whole := seen.epoch != epoch
+	boards := event.Chain{Watchlist: watchlist, Kind: event.Board}
+	statuses := event.Chain{Watchlist: watchlist, Kind: event.Status}
+	var board, status *stored
+	var boardNews, statusNews bool
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		board, boardNews, err = p.newer(gctx, boards, whole)
+		return err
+	})
+	g.Go(func() (err error) {
+		status, statusNews, err = p.newer(gctx, statuses, whole)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	acked, _, err := p.outbox.Acked(boards)
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	has := acked.Revision
+	if boardNews {
+		has = 0
+		if board != nil {
+			has = max(board.board().Revision, 1)
+		}
+	}
+	if has < max(acked.Revision, published) {
+		return p.fallenBehind(watchlist, seen, epoch, board, max(acked.Revision, published))
+	}
+	if boardNews && board != nil {
+		if err := p.takeBoard(ctx, boards, board); err != nil {
+			return err
+		}
+	}
+	if statusNews && status != nil {
+		if err := p.takeStatus(watchlist, status); err != nil {
+			return err
+		}
+	}
+	if whole || !seen.behind.IsZero() {
+		p.saw(watchlist, sighting{epoch: epoch})
+	}
+	return nil
+}
+
+// newer asks for the last message of a chain if that is not what the outbox
+// knows. Nil with news means that the stream has none.
+func (p *Publisher) newer(ctx context.Context, c event.Chain, whole bool) (last *stored, news bool, err error) {
+	a, known, err := p.outbox.Acked(c)
+	if err != nil {
+		return nil, false, fmt.Errorf("publisher: outbox: %w", err)
+	}
+	filter := fenceFilter(p.cfg.Prefix, c)
+	if known && a.Sequence > 0 && !whole {
+		// Costs nothing but the question while there is no news.
+		m, err := p.get(ctx, map[string]any{"seq": a.Sequence + 1, "next_by_subj": filter})
+		if err != nil || m == nil {
+			return nil, false, err
+		}
+	}
+	if last, err = p.last(ctx, filter); err != nil {
+		return nil, false, err
+	}
+	if last == nil {
+		return nil, known && a.Sequence > 0, nil
+	}
+	return last, !known || last.Sequence != a.Sequence || last.digest() != a.Digest, nil
+}
+
+// fallenBehind breaks the chain of a watchlist whose boards the stream lost, once
+// that is beyond doubt.
+func (p *Publisher) fallenBehind(watchlist string, seen sighting, epoch uint64, board *stored, published uint64) error {
+	now := time.Now()
+	if seen.behind.IsZero() {
+		seen.behind = now
+		p.saw(watchlist, seen)
+	}
+	if now.Sub(seen.behind) < behindFor {
+		return fmt.Errorf("%w: revision %d of %s", ErrBehind, published, watchlist)
+	}
+	c := event.Chain{Watchlist: watchlist, Kind: event.Board}
+	holds := state.Ack{}
+	if board != nil {
+		holds = board.ack(c, board.board().Revision)
+	}
+	l, err := p.outbox.Load(watchlist)
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	if l.Revision < published {
+		// Another worker's revisions are used up too.
+		used := state.Ack{Chain: c, Revision: published, Lineage: l.Lineage}
+		if _, err := p.outbox.Adopt(used, &l.Tracked, nil); err != nil {
+			return fmt.Errorf("publisher: break %s: %w", watchlist, err)
+		}
+	}
+	if _, err := p.outbox.Break(c, holds); err != nil {
+		return fmt.Errorf("publisher: break %s: %w", watchlist, err)
+	}
+	p.stats.update(func(s *Stats) { s.Broken++ })
+	p.log.Warn("the stream lost boards that were published: the next one is a baseline", "watchlist", watchlist, "published", published, "has", holds.Revision)
+	p.saw(watchlist, sighting{epoch: epoch})
+	return nil
+}
+
+// takeBoard takes over what another worker published last. Departures are looked
+// up in the stream when they are needed.
+func (p *Publisher) takeBoard(ctx context.Context, c event.Chain, board *stored) error {
+	for range 3 {
+		rev := board.board().Revision
+		h, err := p.last(ctx, HeadSubject(p.cfg.Prefix, c.Watchlist))
+		if err != nil {
+			return err
+		}
+		t := &event.Tracked{}
+		switch {
+		case h != nil && h.Header.Get(event.RevisionHeader) == strconv.FormatUint(rev, 10):
+			if t, err = p.tracked(ctx, c.Watchlist, h); err != nil {
+				return err
+			}
+		case h != nil:
+			// The head is of another board than the one that was read before it.
+			now, err := p.last(ctx, fenceFilter(p.cfg.Prefix, c))
+			if err != nil {
+				return err
+			}
+			if now != nil && now.Sequence != board.Sequence {
+				board = now
+				continue
+			}
+		}
+		if _, err := p.outbox.Adopt(board.ack(c, rev), t, nil); err != nil {
+			return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, err)
+		}
+		p.stats.update(func(s *Stats) { s.Adopted++ })
+		return nil
+	}
+	return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, errTornRead)
+}
+
+// takeStatus makes another worker's status the last of its chain, and the
+// watchlist's condition the one that it tells.
+func (p *Publisher) takeStatus(watchlist string, last *stored) error {
+	c := event.Chain{Watchlist: watchlist, Kind: event.Status}
+	a, _, err := p.outbox.Acked(c)
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	if _, err := p.outbox.Adopt(last.ack(c, a.Revision), nil, nil); err != nil {
+		return fmt.Errorf("publisher: adopt %s/%s: %w", watchlist, c.Kind, err)
+	}
+	if p.cfg.Resume == nil {
+		return nil
+	}
+	e, err := event.Decode[event.Condition](last.Data)
+	if err != nil {
+		p.log.Warn("status of another version ignored", "watchlist", watchlist, "err", err)
+		return nil
+	}
+	err = p.outbox.Amend(watchlist, func(record []byte) ([]byte, error) { return p.cfg.Resume(record, e.Data) })
+	if err != nil {
+		return fmt.Errorf("publisher: resume %s: %w", watchlist, err)
+	}
+	return nil
+}
+
+// PutHead replaces a watchlist's head by what is tracked now, without a board:
+// what a reading changed that is not worth one must reach whoever reads next.
+// ErrOvertaken means that somebody published meanwhile.
+func (p *Publisher) PutHead(ctx context.Context, watchlist string, t event.Tracked) error {
+	c := event.Chain{Watchlist: watchlist, Kind: event.Board}
+	a, known, err := p.outbox.Acked(c)
+	if err != nil || !known {
+		return err
+	}
+	m := &nats.Msg{Subject: HeadSubject(p.cfg.Prefix, watchlist), Data: event.PackTracked(t), Header: nats.Header{
+		"Content-Type":       {contentTypeHead},
+		event.RevisionHeader: {strconv.FormatUint(a.Revision, 10)},
+		event.DigestHeader:   {event.DigestPrefix + hex.EncodeToString(a.Digest[:])},
+	}}
+	m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
+	m.Header[jetstream.MsgTTLHeader] = []string{neverExpires}
+	expectation{fenceFilter(p.cfg.Prefix, c), a.Sequence}.put(m)
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	_, err = p.js.PublishMsg(ctx, m)
+	if err != nil && classify(err) == reasonFence {
+		return fmt.Errorf("%w: head of %s", ErrOvertaken, watchlist)
+	}
+	if err != nil {
+		return fmt.Errorf("publisher: head of %s: %w", watchlist, err)
+	}
+	return nil
+}
+
+// departedChunk is how many subjects are asked for at once; a server refuses more
+// than 1024.
+const departedChunk = 500
+
+// Departed looks up who of uids has a dropped event in the stream, whoever
+// published it.
+func (p *Publisher) Departed(ctx context.Context, watchlist string, uids []string) (map[string]state.Departure, error) {
+	c := event.Chain{Watchlist: watchlist, Kind: event.Board}
+	a, known, err := p.outbox.Acked(c)
+	if err != nil || !known {
+		return nil, err
+	}
+	out := make(map[string]state.Departure)
+	for len(uids) > 0 {
+		n := min(len(uids), departedChunk)
+		if err := p.someDeparted(ctx, a, uids[:n], out); err != nil {
+			return nil, fmt.Errorf("publisher: departures of %s: %w", watchlist, err)
+		}
+		uids = uids[n:]
+	}
+	return out, nil
+}
+
+// lagTries is how often another replica is asked, and lagWait for how long in
+// between.
+const (
+	lagTries = 40
+	lagWait  = 50 * time.Millisecond
+)
+
+var errLag = errors.New("the replicas lag behind")
+
+// someDeparted adds to out. Any replica answers: one that does not hold the
+// watchlist's last board yet is not believed.
+func (p *Publisher) someDeparted(ctx context.Context, last state.Ack, uids []string, out map[string]state.Departure) error {
+	subjects := make([]string, len(uids))
+	for i, uid := range uids {
+		subjects[i] = event.Filter(event.Subject{Prefix: p.cfg.Prefix, Watchlist: last.Chain.Watchlist, Kind: event.Dropped, UID: uid})
+	}
+	for range lagTries {
+		upTo, err := p.multiLast(ctx, subjects, func(data []byte) {
+			if d, ok := departure(data); ok {
+				if was, twice := out[d.UID]; !twice || d.At.After(was.At) {
+					out[d.UID] = d
+				}
+			}
+		})
+		if err != nil || upTo >= last.Sequence {
+			return err
+		}
+		select {
+		case <-time.After(lagWait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return errLag
+}
+
+// multiLast calls each for the last message of every subject that has one, and
+// returns the stream's last sequence as the replica that answered has it. Unlike
+// the library's, it does not take an answer that breaks off for a whole one.
+func (p *Publisher) multiLast(ctx context.Context, subjects []string, each func(data []byte)) (upTo uint64, err error) {
+	req, err := json.Marshal(map[string]any{"multi_last": append(subjects, markerSubject(p.cfg.Prefix))})
+	if err != nil {
+		return 0, fmt.Errorf("publisher: read stream: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	sub, err := p.nc.SubscribeSync(p.nc.NewInbox())
+	if err != nil {
+		return 0, fmt.Errorf("publisher: read stream: %w", err)
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone then
+	if err := p.nc.PublishRequest("$JS.API.DIRECT.GET."+p.cfg.Stream, sub.Subject, req); err != nil {
+		return 0, fmt.Errorf("publisher: read stream: %w", err)
+	}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+		}
+		switch m.Header.Get("Status") {
+		case "":
+			each(m.Data)
+		case "204":
+			upTo, _ := strconv.ParseUint(m.Header.Get("Nats-UpTo-Sequence"), 10, 64)
+			return upTo, nil
+		case "404": // not even the marker: the replica has yet to get it
+			return 0, nil
+		default:
+			return 0, fmt.Errorf("publisher: read stream %s: %w: %s %s", p.cfg.Stream, errNoMessage, m.Header.Get("Status"), m.Header.Get("Description"))
+		}
+	}
+}
+
+// mark puts a small message into the stream that is always there, so that a
+// question about many subjects has an end that tells how far the replica is, also
+// when it has none of them.
+func (p *Publisher) mark(ctx context.Context) error {
+	subject := markerSubject(p.cfg.Prefix)
+	m, err := p.last(ctx, subject)
+	if err != nil || m != nil {
+		return err
+	}
+	out := &nats.Msg{Subject: subject, Data: []byte("{}"), Header: nats.Header{
+		"Content-Type": {"application/json"}, jetstream.MsgTTLHeader: {neverExpires},
+	}}
+	expectation{subject, 0}.put(out)
+	if _, err = p.js.PublishMsg(ctx, out); err != nil && classify(err) != reasonFence {
+		return fmt.Errorf("publisher: mark stream %s: %w", p.cfg.Stream, err)
+	}
+	return nil
+}
+
+// departure reads a dropped event.
+func departure(data []byte) (state.Departure, bool) {
+	e, err := event.Decode[event.Change](data)
+	if err != nil {
+		return state.Departure{}, false
+	}
+	at, err1 := time.Parse(time.RFC3339Nano, e.Time)
+	first, err2 := time.Parse(time.RFC3339Nano, e.Data.History.FirstSeen)
+	if err1 != nil || err2 != nil || e.Data.Creator.UID == "" {
+		return state.Departure{}, false
+	}
+	return state.Departure{UID: e.Data.Creator.UID, At: at, FirstSeen: first, PeakRank: e.Data.History.PeakRank}, true
+}

@@ -1,0 +1,368 @@
+package watcher
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+)
+
+// Shared is what a worker needs of the bus to share its watchlists.
+type Shared struct {
+	// Sync brings the Store in line with the stream, of which others write too.
+	// Published is a revision that is known to be there.
+	Sync func(ctx context.Context, watchlist string, published uint64) error
+	// Flush waits until what was committed of a watchlist is published, or was
+	// dropped since another worker was first.
+	Flush func(ctx context.Context, watchlist string) error
+	// PutHead lets others know what is tracked now, where no board tells them.
+	PutHead func(ctx context.Context, watchlist string, t event.Tracked) error
+}
+
+// A Turn is a watchlist that this worker is to read now. Carry is what the last
+// reader left for the next one; empty if nobody did.
+type Turn struct {
+	Watchlist string
+	Carry     []byte
+}
+
+// A Served is a watchlist whose turn is over.
+type Served struct {
+	Watchlist string
+	Next      time.Time // when the next reading is due
+	// Follows says that another watchlist of the same feed is due just then:
+	// whoever reads that one serves this one too.
+	Follows bool
+	Carry   []byte // for the next reader
+}
+
+// What Serve answers when it read nothing.
+var (
+	// ErrUnknown means that no such watchlist is configured here.
+	ErrUnknown = errors.New("watcher: no such watchlist here")
+	// ErrBusy means that the same feed is being read here already.
+	ErrBusy = errors.New("watcher: the same feed is being read")
+	// ErrAbandoned means that nothing came of the reading: the worker ends, the
+	// turn was lost, or the watchlist was configured anew.
+	ErrAbandoned = errors.New("watcher: reading abandoned")
+)
+
+// flushTime is how long a turn that was read waits for the bus.
+const flushTime = 30 * time.Second
+
+// carry is what a reader leaves for the next one, which may be another worker:
+// what the stream does not tell, since no board was worth publishing.
+type carry struct {
+	Revision uint64          `json:"revision"` // of the board that it belongs to
+	Record   json.RawMessage `json:"record,omitempty"`
+	Failures int             `json:"failures,omitempty"` // in a row
+}
+
+// Published returns the revision that a carry knows to be published, 0 for none.
+func Published(data []byte) uint64 {
+	c, err := decodeCarry(data)
+	if err != nil {
+		return 0
+	}
+	return c.Revision
+}
+
+func decodeCarry(data []byte) (c carry, err error) {
+	if len(data) > 0 {
+		err = json.Unmarshal(data, &c)
+	}
+	return c, err
+}
+
+// Serve reads a feed once, for the watchlist of the first turn and, of the
+// others, those that have the same feed. It returns when what changed is
+// published, those first that the result names; the others were not served. Of a
+// feed there is one Serve at a time.
+//
+// Calls are made through source, which ends them when the turn is lost. After an
+// error nothing was published, or another worker was first.
+func (w *Worker) Serve(ctx context.Context, source Source, turns ...Turn) ([]Served, error) {
+	j, err := w.begin(source, turns)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.running, j.feed)
+	}()
+	for i, t := range turns {
+		if !slices.Contains(j.names, t.Watchlist) {
+			continue
+		}
+		err := w.prepare(ctx, t)
+		if err != nil && i == 0 {
+			return nil, fmt.Errorf("prepare %s: %w", t.Watchlist, err)
+		}
+		if err != nil {
+			w.cfg.Logger.Debug("left to a turn of its own", "watchlist", t.Watchlist, "err", err)
+			j.names = slices.DeleteFunc(j.names, func(n string) bool { return n == t.Watchlist })
+		}
+	}
+	w.read(ctx, j)
+	if _, ok := j.attempts[turns[0].Watchlist]; !ok {
+		return nil, ErrAbandoned
+	}
+	// What is committed is to be published, also by a worker that ends.
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	var done []Served
+	for _, name := range j.names {
+		if _, ok := j.attempts[name]; !ok {
+			continue
+		}
+		if err := w.cfg.Shared.Flush(flush, name); err != nil {
+			return nil, err
+		}
+		s, err := w.served(flush, j, name)
+		if err != nil {
+			return nil, err
+		}
+		done = append(done, s)
+	}
+	return done, nil
+}
+
+// begin makes the job of the turns that go together.
+func (w *Worker) begin(source Source, turns []Turn) (*job, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := w.lists[turns[0].Watchlist]
+	if first == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknown, turns[0].Watchlist)
+	}
+	j := &job{feed: first.watchlist.Feed(), source: source, attempts: map[string]Attempt{}}
+	if w.running[j.feed] != nil {
+		return nil, ErrBusy
+	}
+	now := time.Now()
+	for _, t := range turns {
+		e := w.lists[t.Watchlist]
+		if e == nil || e.watchlist.Feed() != j.feed {
+			continue
+		}
+		if c, err := decodeCarry(t.Carry); err == nil {
+			e.failures = c.Failures
+		}
+		j.names = append(j.names, t.Watchlist)
+		w.schedule.Took(t.Watchlist, now)
+	}
+	w.running[j.feed] = j
+	return j, nil
+}
+
+// prepare takes over what others published of a watchlist, and what the last
+// reader left.
+func (w *Worker) prepare(ctx context.Context, t Turn) error {
+	c, err := decodeCarry(t.Carry)
+	if err != nil {
+		w.cfg.Logger.Warn("what the last reader left is unreadable", "watchlist", t.Watchlist, "err", err)
+		c = carry{}
+	}
+	if err := w.cfg.Shared.Sync(ctx, t.Watchlist, c.Revision); err != nil {
+		return err
+	}
+	if len(c.Record) == 0 {
+		return nil
+	}
+	for range staleTries {
+		if err = w.recall(t.Watchlist, c); !errors.Is(err, ErrStale) {
+			break
+		}
+	}
+	return err
+}
+
+// recall makes the record that was left the stored one, if no board was
+// published since. The condition is what the last status told.
+func (w *Worker) recall(name string, c carry) error {
+	l, err := w.cfg.Store.Load(name)
+	if err != nil || l.Revision != c.Revision || l.Broken {
+		return err
+	}
+	left, err := decodeRecord(c.Record)
+	if err != nil {
+		return err
+	}
+	now, err := decodeRecord(l.Record)
+	if err != nil {
+		return err
+	}
+	if !left.Tick.After(now.Tick) {
+		return nil // it was this worker
+	}
+	left.Condition = now.Condition
+	data, err := json.Marshal(left)
+	if err != nil {
+		return fmt.Errorf("encode record of %s: %w", name, err)
+	}
+	return w.cfg.Store.Commit(Commit{Watchlist: name, Version: l.Version, Tracked: event.Tracked{Record: data}, At: time.Now()})
+}
+
+// served tells others what only this worker knows.
+func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error) {
+	l, err := w.cfg.Store.Load(name)
+	if err != nil {
+		return Served{}, err
+	}
+	for _, s := range j.silent {
+		if s == name && l.Revision > 0 {
+			// Should somebody else have published meanwhile, it is of no use.
+			if err := w.cfg.Shared.PutHead(ctx, name, l.Tracked); err != nil {
+				w.cfg.Logger.Debug("head not replaced", "watchlist", name, "err", err)
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.lists[name]
+	if e == nil {
+		return Served{}, fmt.Errorf("%w: %s", ErrUnknown, name)
+	}
+	s := Served{Watchlist: name, Follows: w.schedule.Follows(name)}
+	s.Next, _ = w.schedule.At(name)
+	e.next = s.Next
+	s.Carry, err = json.Marshal(carry{Revision: l.Revision, Record: l.Record, Failures: e.failures})
+	if err != nil {
+		return Served{}, fmt.Errorf("encode what is left of %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// Mates returns the watchlists that share a feed with the named one.
+func (w *Worker) Mates(name string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.schedule.Mates(name)
+}
+
+// Plan names all of a configured watchlist that its turns depend on.
+func (w *Worker) Plan(name string) (plan string, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.lists[name]
+	if e == nil {
+		return "", false
+	}
+	return e.watchlist.plan(), true
+}
+
+// Replan says when a watchlist is due that is armed under another plan than the
+// present one; false if it is not. As with Reload a changed list is due at once,
+// while a changed schedule goes on from the last reading, which carry tells.
+func (w *Worker) Replan(name, plan string, data []byte) (due time.Time, changed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.lists[name]
+	if e == nil {
+		return time.Time{}, false
+	}
+	now := e.watchlist.plan()
+	if plan == now {
+		return time.Time{}, false
+	}
+	list, _, _ := strings.Cut(plan, planSeparator)
+	if same, _, _ := strings.Cut(now, planSeparator); same != list {
+		return time.Now(), true
+	}
+	c, err := decodeCarry(data)
+	if err != nil {
+		return time.Now(), true
+	}
+	r, err := decodeRecord(c.Record)
+	if err != nil || r.Tick.IsZero() {
+		return time.Now(), true
+	}
+	return Next(e.watchlist, r.Tick), true
+}
+
+// planSeparator parts what is read from when it is read.
+const planSeparator = "."
+
+// plan is a digest of what is read and one of when.
+func (w Watchlist) plan() string {
+	short := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return hex.EncodeToString(sum[:6])
+	}
+	return short(fmt.Sprintf("%s %v", w.Fingerprint(), w.Period)) + planSeparator +
+		short(fmt.Sprintf("%s %s %s", w.Every, w.Cron, w.location()))
+}
+
+// Retire tells that a watchlist is gone, unless that was told already, and waits
+// until that is published.
+func (w *Worker) Retire(ctx context.Context, name string) error {
+	if err := w.cfg.Shared.Sync(ctx, name, 0); err != nil {
+		return err
+	}
+	l, err := w.cfg.Store.Load(name)
+	if err != nil {
+		return err
+	}
+	if !l.Known && l.Revision == 0 {
+		return nil // nobody ever heard of it
+	}
+	o := event.Origin{Prefix: w.cfg.Prefix, Watchlist: name}
+	if err := w.tell(o, retired(), false); err != nil {
+		return err
+	}
+	return w.cfg.Shared.Flush(ctx, name)
+}
+
+// agree brings a shared watchlist's last status here before another one follows.
+func (w *Worker) agree(name string) error {
+	if w.cfg.Shared == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	return w.cfg.Shared.Sync(ctx, name, 0)
+}
+
+// Hear takes over how a watchlist is doing from the worker that read it last.
+func (w *Worker) Hear(s Standing) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.lists[s.Watchlist.Name]
+	if e == nil || s.Tried.Before(e.standing.Tried) {
+		return
+	}
+	known := e.standing.Known
+	e.standing, e.next, e.failures = s, s.Next, s.Failures
+	e.standing.Known = known
+}
+
+// Recall takes over how a watchlist is doing from what its last reader left.
+func (w *Worker) Recall(name string, data []byte, next time.Time) {
+	c, err := decodeCarry(data)
+	if err != nil {
+		return
+	}
+	r, err := decodeRecord(c.Record)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.lists[name]
+	if e == nil || r.Tick.Before(e.standing.Tried) {
+		return
+	}
+	if listOf(r.Fingerprint) != listOf(e.watchlist.Fingerprint()) {
+		r.Read = time.Time{} // of another list
+	}
+	e.next, e.failures = next, c.Failures
+	e.standing.Tried, e.standing.Read, e.standing.Condition = r.Tick, r.Read, r.Condition.known()
+}
