@@ -300,13 +300,16 @@ func TestOpenWakesUpOnEveryWay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	in := func(d time.Duration, f func()) { time.AfterFunc(d, f) }
-	// A trial that the hold below delays, so that Open waits for its outcome.
-	try := func(s *source, c *Client, body string) {
+	// Not when Open would look anyway.
+	const when = 61 * time.Second
+	in := func(f func()) { time.AfterFunc(when, f) }
+	// A trial that a hold delays, so that Open waits for its outcome.
+	try := func(s *source, c *Client, status int, body string) {
+		c.HoldUntil(time.Now().Add(when))
 		c.Reset()
 		go c.Page(context.Background(), Query{}, 1, 1)
 		synctest.Wait()
-		s.says(200, body)
+		s.says(status, body)
 	}
 	for _, x := range []struct {
 		name   string
@@ -316,29 +319,29 @@ func TestOpenWakesUpOnEveryWay(t *testing.T) {
 	}{
 		{"the pause ends", func(*source, *Client) {}, 15 * time.Minute, 1},
 		{"the pause has grown", func(_ *source, c *Client) {
-			in(time.Minute, func() { c.Condition(foreign("denied", "", time.Hour)) })
-		}, 61 * time.Minute, 1},
-		{"reset", func(_ *source, c *Client) { in(time.Minute, c.Reset) }, time.Minute, 1},
+			in(func() { c.Condition(foreign("denied", "", time.Hour)) })
+		}, when + time.Hour, 1},
+		{"reset", func(_ *source, c *Client) { in(c.Reset) }, when, 1},
 		{"another process found it to work", func(_ *source, c *Client) {
-			in(time.Minute, func() { c.Condition(TokenCondition{Status: StatusOK}) })
-		}, time.Minute, 1},
+			in(func() { c.Condition(TokenCondition{Status: StatusOK}) })
+		}, when, 1},
 		{"another status ends sooner", func(_ *source, c *Client) {
-			in(time.Minute, func() { c.Condition(foreign("quota", "", time.Second)) })
-		}, 61 * time.Second, 1},
-		{"the token was replaced", func(*source, *Client) { in(61*time.Second, func() { write("new") }) }, 65 * time.Second, 1},
-		{"a trial works", func(s *source, c *Client) { try(s, c, listOf(vendorItem)) }, time.Minute, 2},
-		{"a trial fails", func(s *source, c *Client) { try(s, c, coded(30001)) }, 16 * time.Minute, 2},
+			in(func() { c.Condition(foreign("quota", "", time.Second)) })
+		}, when + time.Second, 1},
+		{"the token was replaced", func(*source, *Client) { in(func() { write("new") }) }, when + 4*time.Second, 1},
+		{"a trial works", func(s *source, c *Client) { try(s, c, 200, listOf(vendorItem)) }, when, 2},
+		{"a trial fails", func(s *source, c *Client) { try(s, c, 200, coded(30001)) }, when + 15*time.Minute, 2},
+		{"a trial has no answer", func(s *source, c *Client) { try(s, c, 502, "") }, when, 2},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			write("old")
-			inBubble(t, func(c *Config) { c.Token = FileToken(path) }, func(t *testing.T, s *source, c *Client) {
+			inBubble(t, func(c *Config) { c.Token, c.Attempts = FileToken(path), 1 }, func(t *testing.T, s *source, c *Client) {
 				start := time.Now()
 				if err := c.Open(t.Context()); err != nil || time.Since(start) != 0 {
 					t.Fatalf("an open gate: %v after %s", err, time.Since(start))
 				}
 				s.says(200, coded(30001))
 				ask(t, c)
-				c.HoldUntil(start.Add(time.Minute))
 				x.during(s, c)
 				if err := c.Open(t.Context()); err != nil {
 					t.Fatal(err)
@@ -350,6 +353,27 @@ func TestOpenWakesUpOnEveryWay(t *testing.T) {
 				s.says(200, listOf(vendorItem))
 				mustAsk(t, c)
 			})
+		})
+	}
+}
+
+// Others may not have the new token yet: what they say is of the old one.
+func TestAForeignConditionDoesNotKeepAReplacedTokenFromItsTrial(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	for _, status := range []string{"denied", "quota"} {
+		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		inBubble(t, func(c *Config) { c.Token = FileToken(path) }, func(t *testing.T, s *source, c *Client) {
+			s.says(200, coded(30001))
+			ask(t, c)
+			if err := os.WriteFile(path, []byte("new-"+status), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			c.Condition(foreign(status, "", time.Hour))
+			s.says(200, listOf(vendorItem))
+			mustAsk(t, c)
 		})
 	}
 }
