@@ -52,7 +52,8 @@ type Config struct {
 	// condition, in order, from the goroutine of a call. It may use the Client.
 	OnCondition func(TokenCondition)
 	// OnHold, if set, is called when the source asks to wait for longer than is
-	// known already, from the goroutine of a call. It must not block.
+	// known already, from the goroutine of a call. It must not block, and several
+	// calls may be told at once.
 	OnHold func(until time.Time)
 	// Logger defaults to none.
 	Logger *slog.Logger

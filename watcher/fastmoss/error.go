@@ -71,7 +71,7 @@ func (k Kind) Word() string { return kinds[k.entry()].word }
 // capped, or 0.
 //
 // Gate means that no call was made: an earlier one had closed the gate, and its
-// answer is repeated here. Until is when the next trial call may be made; it is
+// answer is repeated here; of another process's call that is the text alone. Until is when the next trial call may be made; it is
 // set for ErrDenied and ErrQuota.
 type Error struct {
 	Kind       Kind
@@ -82,6 +82,8 @@ type Error struct {
 	RequestID  string
 	Gate       bool
 	Until      time.Time
+
+	told string // what another process was told: its detail, in place of ours
 }
 
 // Error says what happened, where, and what to do.
@@ -105,6 +107,9 @@ func (e *Error) Error() string {
 
 // detail is what the source said, in one line.
 func (e *Error) detail() string {
+	if e.told != "" {
+		return e.told
+	}
 	var p []string
 	if e.HTTPStatus != 0 {
 		p = append(p, "HTTP "+strconv.Itoa(e.HTTPStatus))

@@ -44,7 +44,8 @@ type gate struct {
 	until   time.Time
 	strikes int
 	resets  int
-	trial   chan struct{} // not nil: a trial is under way; closed at its end
+	trying  bool          // a trial is under way
+	turn    chan struct{} // not nil: somebody waits for the gate to change; closed then
 
 	news    []TokenCondition
 	telling bool
@@ -63,12 +64,12 @@ type pass struct {
 // as an *Error with Gate set.
 func (g *gate) enter(ctx context.Context, version uint64) (*pass, error) {
 	for {
-		p, trial, err := g.tryEnter(version)
+		p, turn, err := g.tryEnter(version)
 		if p != nil || err != nil {
 			return p, err
 		}
 		select {
-		case <-trial:
+		case <-turn:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -81,15 +82,36 @@ func (g *gate) tryEnter(version uint64) (*pass, <-chan struct{}, error) {
 	switch {
 	case g.cause == nil:
 		return &pass{gate: g, shut: g.shut, resets: g.resets}, nil, nil
-	case g.trial != nil:
-		return nil, g.trial, nil
-	case version != g.version || !time.Now().Before(g.until):
-		g.trial = make(chan struct{})
+	case g.trying:
+		return nil, g.change(), nil
+	case g.due(version):
+		g.trying = true
 		return &pass{gate: g, trial: true, resets: g.resets}, nil, nil
 	}
 	e := *g.cause
 	e.Gate, e.Until = true, g.until
 	return nil, nil, &e
+}
+
+// due says whether a closed gate lets a trial through. The caller holds mu.
+func (g *gate) due(version uint64) bool {
+	return version != g.version || !time.Now().Before(g.until)
+}
+
+// change is closed when the gate changes. The caller holds mu.
+func (g *gate) change() <-chan struct{} {
+	if g.turn == nil {
+		g.turn = make(chan struct{})
+	}
+	return g.turn
+}
+
+// changed has those who wait look again. The caller holds mu.
+func (g *gate) changed() {
+	if g.turn != nil {
+		close(g.turn)
+		g.turn = nil
+	}
 }
 
 // leave ends a trial, whatever came of it.
@@ -100,8 +122,8 @@ func (p *pass) leave() {
 	g := p.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	close(g.trial)
-	g.trial = nil
+	g.trying = false
+	g.changed()
 }
 
 // close shuts the gate for cause, a denied or quota answer to the call of p, and
@@ -114,8 +136,8 @@ func (g *gate) close(p *pass, version uint64, cause *Error, reason string) {
 		cause.Until = g.until
 		return
 	}
-	changed := g.cause == nil || g.cause.Kind != cause.Kind
-	if changed {
+	news := g.cause == nil || g.cause.Kind != cause.Kind
+	if news {
 		g.strikes = 0
 	}
 	now := time.Now()
@@ -126,18 +148,23 @@ func (g *gate) close(p *pass, version uint64, cause *Error, reason string) {
 		g.until = now
 	}
 	g.strikes++
-	if g.cause == nil {
-		close(g.shut)
-	}
-	g.version = version
 	cause.Until = g.until
-	c := *cause
-	g.cause = &c
-	if changed {
+	g.shutFor(*cause, version)
+	if news {
 		g.news = append(g.news, TokenCondition{
 			Status: status(cause.Kind), Reason: reason, Detail: cause.detail(), Since: now, NextTry: g.until,
 		})
 	}
+}
+
+// shutFor notes the cause and turns away the calls that wait for their pace. The
+// caller holds mu.
+func (g *gate) shutFor(cause Error, version uint64) {
+	if g.cause == nil {
+		close(g.shut)
+	}
+	g.cause, g.version = &cause, version
+	g.changed()
 }
 
 func status(k Kind) string {
@@ -169,9 +196,18 @@ func (g *gate) open(p *pass) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.cause == nil {
+		return // another process's trial was quicker
+	}
+	g.works()
+	g.news = append(g.news, TokenCondition{Status: StatusOK, Reason: ReasonRecovered, Since: time.Now()})
+}
+
+// works opens a closed gate. The caller holds mu.
+func (g *gate) works() {
 	g.cause, g.strikes, g.until = nil, 0, time.Time{}
 	g.shut = make(chan struct{})
-	g.news = append(g.news, TokenCondition{Status: StatusOK, Reason: ReasonRecovered, Since: time.Now()})
+	g.changed()
 }
 
 // reset ends the pause: the next call is a trial.
@@ -181,6 +217,7 @@ func (g *gate) reset() {
 	g.until = time.Time{}
 	g.strikes = 0
 	g.resets++
+	g.changed()
 }
 
 // status is the present condition's name.
