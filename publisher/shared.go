@@ -448,3 +448,21 @@ func departure(data []byte) (state.Departure, bool) {
 	}
 	return state.Departure{UID: e.Data.Creator.UID, At: at, FirstSeen: first, PeakRank: e.Data.History.PeakRank}, true
 }
+
+// Tracked returns what the stream's head of a watchlist has, and the revision that
+// it belongs to; nil if there is none that can be read.
+func (p *Publisher) Tracked(ctx context.Context, watchlist string) (*event.Tracked, uint64, error) {
+	h, err := p.last(ctx, HeadSubject(p.cfg.Prefix, watchlist))
+	if err != nil || h == nil {
+		return nil, 0, err
+	}
+	revision, err := strconv.ParseUint(h.Header.Get(event.RevisionHeader), 10, 64)
+	if err != nil {
+		return nil, 0, nil //nolint:nilerr // a head of another version
+	}
+	t, err := event.UnpackTracked(h.Data)
+	if err != nil {
+		return nil, 0, nil //nolint:nilerr // as above
+	}
+	return &t, revision, nil
+}

@@ -147,7 +147,7 @@ func (q *Queue) State(ctx context.Context) (State, error) {
 	if s.Queued+s.Working == 0 {
 		return s, nil
 	}
-	m, err := q.get(ctx, map[string]any{"seq": 1, "next_by_subj": q.turnSubject("*")})
+	m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"seq": 1, "next_by_subj": q.turnSubject("*")})
 	if err == nil && m != nil {
 		s.Oldest = m.Time
 	}
@@ -285,39 +285,6 @@ func (q *Queue) armed(ctx context.Context, subjects []string, out map[string]Sch
 		out[s.Watchlist] = s
 	}
 	return nil
-}
-
-// stored is a message as the stream's leader has it.
-type stored struct {
-	Subject string    `json:"subject"`
-	Seq     uint64    `json:"seq"`
-	Data    []byte    `json:"data"`
-	Time    time.Time `json:"time"`
-}
-
-// get asks the leader for a message, nil if there is none.
-func (q *Queue) get(ctx context.Context, query map[string]any) (*stored, error) {
-	req, err := json.Marshal(query)
-	if err != nil {
-		return nil, fmt.Errorf("fleet: read turns: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
-	defer cancel()
-	m, err := q.cfg.Conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+q.name, req)
-	if err != nil {
-		return nil, fmt.Errorf("fleet: read turns: %w", err)
-	}
-	var resp struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message *stored             `json:"message"`
-	}
-	if err := json.Unmarshal(m.Data, &resp); err != nil {
-		return nil, fmt.Errorf("fleet: read turns: %w", err)
-	}
-	if resp.Error != nil && resp.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
-		return nil, fmt.Errorf("fleet: read turns: %w", resp.Error)
-	}
-	return resp.Message, nil
 }
 
 // A Turn is a watchlist that is due. It belongs to this worker until Done or

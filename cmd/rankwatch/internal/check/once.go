@@ -25,7 +25,7 @@ func once(ctx context.Context, o options, s settings.Settings, lists []watcher.W
 	if err != nil {
 		return exit.AsUsage(err)
 	}
-	client, err := worker.NewSource(s.FastMoss, nil, nil, worker.NewLogger(errs, s.Log))
+	client, err := worker.NewSource(s.FastMoss, worker.NewLogger(errs, s.Log))
 	if err != nil {
 		return exit.AsUsage(err)
 	}

@@ -25,7 +25,7 @@ func hangups() (signals <-chan os.Signal, stop func()) {
 type reloader struct {
 	path  string
 	known []byte // content of the file that the worker runs with
-	apply func([]watcher.Watchlist)
+	apply func(lists []watcher.Watchlist, data []byte)
 	hup   <-chan os.Signal
 	log   *slog.Logger
 }
@@ -47,22 +47,22 @@ func (r *reloader) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-r.hup:
-				lists, _, err := worker.ReadWatchlists(r.path)
-				r.take("signal", lists, err)
+				lists, data, err := worker.ReadWatchlists(r.path)
+				r.take("signal", lists, data, err)
 			case data := <-changed:
 				lists, err := watcher.ParseWatchlists(r.path, data)
-				r.take("file", lists, err)
+				r.take("file", lists, data, err)
 			}
 		}
 	})
 	return g.Wait()
 }
 
-func (r *reloader) take(cause string, lists []watcher.Watchlist, err error) {
+func (r *reloader) take(cause string, lists []watcher.Watchlist, data []byte, err error) {
 	if err != nil {
 		r.log.Error("reload refused, old watchlists stay", "file", r.path, "cause", cause, "err", err)
 		return
 	}
-	r.apply(lists)
+	r.apply(lists, data)
 	r.log.Info("reloaded", "file", r.path, "cause", cause, "watchlists", len(lists))
 }

@@ -76,7 +76,7 @@ func run(ctx context.Context, stderr io.Writer) error {
 	}
 	defer traces.Close(ctx)
 	readings := metrics.NewReadings()
-	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, Observe: readings.Observe, Tracer: traces.Tracer(), Logger: log})
+	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: lists, File: data, Observe: readings.Observe, Tracer: traces.Tracer(), Logger: log})
 	if err != nil {
 		return errors.Join(err, http.Close())
 	}

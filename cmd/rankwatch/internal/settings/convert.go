@@ -63,8 +63,10 @@ func (p *problems) convert(r raw) Settings {
 	switch on, err := strconv.ParseBool(r.Cluster); {
 	case err != nil:
 		p.add("CLUSTER", "%q is neither true nor false", r.Cluster)
-	case on:
-		p.add("CLUSTER", "sharing watchlists between workers is not in this version: leave it false and run one worker")
+	case on && s.NATS.Embedded():
+		p.add("CLUSTER", "workers that share watchlists need a NATS server that they all reach: set RANKWATCH_NATS_URL")
+	default:
+		s.Cluster = on
 	}
 	return s
 }

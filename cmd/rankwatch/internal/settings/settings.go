@@ -25,6 +25,7 @@ type Settings struct {
 	Replicas   int
 	Retention  time.Duration
 	Backlog    int64 // bytes
+	Cluster    bool  // several workers share the watchlists
 	HTTP       HTTP
 	FastMoss   FastMoss
 	Alert      Alert

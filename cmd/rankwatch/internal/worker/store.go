@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/state"
 	"github.com/rankwatch/rankwatch/watcher"
 )
@@ -63,4 +65,28 @@ func departed(in []watcher.Departure) []state.Departure {
 		out[i] = state.Departure(d)
 	}
 	return out
+}
+
+// departedWait bounds how long the bus is asked for departures.
+const departedWait = 10 * time.Second
+
+// A sharedStore asks the stream who has dropped out before: any worker may have
+// published that.
+type sharedStore struct {
+	store
+	bus *publisher.Publisher
+}
+
+func (s sharedStore) Departed(watchlist string, uids []string) (map[string]watcher.Departure, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), departedWait)
+	defer cancel()
+	found, err := s.bus.Departed(ctx, watchlist, uids)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]watcher.Departure, len(found))
+	for uid, d := range found {
+		out[uid] = watcher.Departure(d)
+	}
+	return out, nil
 }

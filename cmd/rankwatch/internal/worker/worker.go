@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +21,8 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/bus"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/settings"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/turns"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
 	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/history"
 	"github.com/rankwatch/rankwatch/state"
@@ -35,6 +38,7 @@ const sweepEvery = time.Hour
 type Config struct {
 	Settings   settings.Settings
 	Watchlists []watcher.Watchlist
+	File       []byte // that they were read from; for workers that share them
 	Observe    func(watcher.Attempt)
 	Tracer     trace.Tracer
 	Logger     *slog.Logger
@@ -47,6 +51,7 @@ type Worker struct {
 	publisher *publisher.Publisher
 	client    *fastmoss.Client
 	watcher   *watcher.Worker
+	crew      *turns.Crew // nil of a worker that shares nothing
 	proof     *proof
 }
 
@@ -78,21 +83,31 @@ func Open(ctx context.Context, cfg Config) (*Worker, error) {
 
 func (w *Worker) openSource() (err error) {
 	// The watcher exists before the first call is made.
-	tell := func(c fastmoss.TokenCondition) { w.watcher.TokenCondition(c) }
-	w.client, err = NewSource(w.cfg.Settings.FastMoss, tell, w.cfg.Tracer, w.cfg.Logger)
+	c := sourceConfig(w.cfg.Settings.FastMoss, w.cfg.Tracer, w.cfg.Logger)
+	c.OnCondition = func(t fastmoss.TokenCondition) {
+		w.watcher.TokenCondition(t)
+		if w.crew != nil {
+			w.crew.TokenCondition(t)
+		}
+	}
+	if w.cfg.Settings.Cluster {
+		c.OnHold = func(until time.Time) { w.crew.Hold(until) }
+	}
+	w.client, err = fastmoss.New(c)
 	return err
 }
 
-// NewSource returns the client that the settings ask for. onCondition and tracer
-// may be nil.
-func NewSource(f settings.FastMoss, onCondition func(fastmoss.TokenCondition), tracer trace.Tracer, log *slog.Logger) (*fastmoss.Client, error) {
+// NewSource returns the client that the settings ask for.
+func NewSource(f settings.FastMoss, log *slog.Logger) (*fastmoss.Client, error) {
+	return fastmoss.New(sourceConfig(f, nil, log))
+}
+
+func sourceConfig(f settings.FastMoss, tracer trace.Tracer, log *slog.Logger) fastmoss.Config {
 	token := fastmoss.FileToken(f.TokenFile)
 	if f.TokenFile == "" {
 		token = fastmoss.StaticToken(f.Token.Reveal())
 	}
-	return fastmoss.New(fastmoss.Config{
-		BaseURL: f.URL, Token: token, Rate: f.Rate, Timeout: f.Timeout, Logger: log, OnCondition: onCondition, Tracer: tracer,
-	})
+	return fastmoss.Config{BaseURL: f.URL, Token: token, Rate: f.Rate, Timeout: f.Timeout, Logger: log, Tracer: tracer}
 }
 
 func (w *Worker) openState() error {
@@ -121,7 +136,7 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	w.publisher, err = publisher.Open(ctx, publisher.Config{
 		Server: bus.ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
 		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, Tracer: w.cfg.Tracer, AfterCommit: dieAfterCommit,
-		State: w.db, StateDir: s.DataDir,
+		State: w.db, StateDir: s.DataDir, Shared: s.Cluster,
 		Resume:   watcher.Resume,
 		OnFenced: func(watchlist, detail string) { w.watcher.Fenced(watchlist, detail) },
 	})
@@ -134,17 +149,56 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 			return err
 		}
 	}
-	w.watcher, err = watcher.New(watcher.Config{
+	watch := watcher.Config{
 		Watchlists: w.cfg.Watchlists, Source: w.client, Store: store{w.db}, Prefix: s.Prefix, Writer: writer,
 		Concurrency: s.FastMoss.Concurrency, MaxPayload: w.publisher.MaxPayload, Adopt: w.adopt,
 		Committed: w.publisher.Notify, Observe: w.cfg.Observe, Logger: w.cfg.Logger,
 		Tracer: w.cfg.Tracer,
-	})
+	}
+	if s.Cluster {
+		watch.Shared = &watcher.Shared{Sync: w.publisher.Sync, Flush: w.publisher.Flush, PutHead: w.publisher.PutHead}
+		watch.Store = sharedStore{store{w.db}, w.publisher}
+	}
+	w.watcher, err = watcher.New(watch)
+	if err == nil && s.Cluster {
+		err = w.joinFleet(ctx, writer)
+	}
 	if err != nil {
 		w.publisher.Close()
 	}
 	return err
 }
+
+// joinFleet makes this worker one of several. What only a person can mend is
+// found out now, if the bus is there.
+func (w *Worker) joinFleet(ctx context.Context, writer string) error {
+	s := w.cfg.Settings
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	w.crew = turns.New(turns.Config{
+		Conn: w.publisher.Conn(), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas,
+		Writer: writer, Host: host, Version: version.Number(),
+		Limits:  turns.LimitsOf(s.FastMoss.Rate, s.FastMoss.Concurrency),
+		Watcher: w.watcher, Client: w.client, File: w.cfg.File,
+		Parse:   func(data []byte) ([]watcher.Watchlist, error) { return watcher.ParseWatchlists("the fleet's file", data) },
+		Full:    func() bool { return w.db.Backlog().Full },
+		Waiting: func() int { return w.db.Backlog().Batches },
+		Ready:   w.publisher.Ready(), Logger: w.cfg.Logger,
+	})
+	if !w.publisher.Conn().IsConnected() {
+		return nil
+	}
+	var bad *publisher.ConfigError
+	if err := w.crew.Join(ctx); errors.As(err, &bad) {
+		return asUsage(err)
+	}
+	return nil
+}
+
+// Crew is this worker's part in its fleet, nil if it is alone.
+func (w *Worker) Crew() *turns.Crew { return w.crew }
 
 // asUsage marks what only a change of the configuration can mend.
 func asUsage(err error) error {
@@ -176,8 +230,15 @@ func (w *Worker) URL() string { return w.publisher.URL() }
 
 // Reload replaces the watchlists at once, and lets calls be tried again that a
 // bad token or a used up quota held back.
-func (w *Worker) Reload(lists []watcher.Watchlist) {
+//
+// A worker of a fleet offers the file to all instead; data is what lists were read
+// from.
+func (w *Worker) Reload(lists []watcher.Watchlist, data []byte) {
 	w.client.Reset()
+	if w.crew != nil {
+		w.crew.Offer(data)
+		return
+	}
 	w.watcher.Reload(lists)
 }
 
@@ -192,7 +253,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return w.publisher.Run(publishing) })
 	g.Go(func() error {
 		defer stopPublishing()
-		return w.watcher.Run(gctx)
+		if w.crew == nil {
+			return w.watcher.Run(gctx)
+		}
+		reading, rctx := errgroup.WithContext(gctx)
+		reading.Go(func() error { return w.watcher.Run(rctx) })
+		reading.Go(func() error { return w.crew.Run(rctx) })
+		return reading.Wait()
 	})
 	g.Go(func() error { return w.sweep(gctx) })
 	err := g.Wait()
@@ -242,6 +309,9 @@ func (w *Worker) TokenStanding() *watcher.Condition { return w.watcher.TokenStan
 // and the revision that this was last published as. It is nil of a watchlist
 // that was not read yet.
 func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
+	if w.crew != nil {
+		return w.sharedProfiles(watchlist)
+	}
 	l, err := w.db.Load(watchlist)
 	if errors.Is(err, state.ErrClosed) {
 		// The worker is ending, and nobody can be told more than that.
@@ -252,6 +322,21 @@ func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64,
 	}
 	p, err := watcher.Profiles(l.Board)
 	return p, l.Revision, err
+}
+
+// profileWait bounds how long the bus is asked for profiles.
+const profileWait = 5 * time.Second
+
+// sharedProfiles asks the stream, since another worker may have read last.
+func (w *Worker) sharedProfiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), profileWait)
+	defer cancel()
+	t, revision, err := w.publisher.Tracked(ctx, watchlist)
+	if err != nil || t == nil {
+		return nil, 0, err
+	}
+	p, err := watcher.Profiles(t.Board)
+	return p, revision, err
 }
 
 // Conn is the worker's connection to the bus.

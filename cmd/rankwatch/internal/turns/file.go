@@ -1,0 +1,103 @@
+package turns
+
+import (
+	"context"
+
+	"github.com/rankwatch/rankwatch/publisher/fleet"
+)
+
+// Offer hands the fleet a watchlist file that is new on this worker's disk.
+func (c *Crew) Offer(data []byte) {
+	select {
+	case <-c.offers: // an older one that nobody has looked at
+	default:
+	}
+	select {
+	case c.offers <- data:
+	default:
+	}
+}
+
+// offer offers this worker's file, at the start and whenever it changes.
+func (c *Crew) offer(ctx context.Context) error {
+	data := c.cfg.File
+	for {
+		if err := c.again(ctx, "offer the watchlist file", func(ctx context.Context) error { return c.offerOnce(ctx, data) }); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case data = <-c.offers:
+		}
+	}
+}
+
+func (c *Crew) offerOnce(ctx context.Context, data []byte) error {
+	f, verdict, err := c.files.Offer(ctx, data)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.file = data
+	c.mu.Unlock()
+	c.compare(f)
+	switch verdict {
+	case fleet.Old:
+		c.log.Warn("the watchlist file here is an old one of the fleet and does not count; bring it up to date, or change it (a comment is enough) if it is to count again",
+			"fleet_file", f.Hash, "order", f.Order, "from", f.Writer)
+	case fleet.New:
+		c.log.Info("the watchlist file here is the fleet's from now on", "file", f.Hash, "order", f.Order)
+		c.apply(f)
+		c.nudge()
+	}
+	return nil
+}
+
+// nudge has schedules looked at now, not by and by.
+func (c *Crew) nudge() {
+	select {
+	case c.redo <- struct{}{}:
+	default:
+	}
+}
+
+// follow takes over every file that becomes the fleet's.
+func (c *Crew) follow(ctx context.Context) error {
+	return c.again(ctx, "follow the watchlist file", func(ctx context.Context) error {
+		return c.files.Watch(ctx, c.apply)
+	})
+}
+
+// apply makes f the watchlists of this worker, unless it has a newer one.
+func (c *Crew) apply(f fleet.File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.Order <= c.order.Load() {
+		return
+	}
+	lists, err := c.cfg.Parse(f.Content)
+	if err != nil {
+		// Its worker read it: that one is of a newer version.
+		c.log.Error("the fleet's watchlist file cannot be used here; the old one stays", "file", f.Hash, "order", f.Order, "from", f.Writer, "err", err)
+		return
+	}
+	c.cfg.Watcher.Reload(lists)
+	first := c.order.Load() == 0
+	c.order.Store(f.Order)
+	hash := f.Hash
+	c.hash.Store(&hash)
+	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)
+	c.differs = fleet.Hash(c.file) != f.Hash
+	if c.differs && !first {
+		c.log.Warn("another worker brought another watchlist file, which counts now; the one here does not", "file", f.Hash, "order", f.Order, "from", f.Writer)
+	}
+}
+
+// compare notes whether this worker's file is the fleet's.
+func (c *Crew) compare(f fleet.File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.differs = fleet.Hash(c.file) != f.Hash
+}
+

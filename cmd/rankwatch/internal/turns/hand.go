@@ -1,0 +1,178 @@
+package turns
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rankwatch/rankwatch/publisher/fleet"
+	"github.com/rankwatch/rankwatch/watcher"
+	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+)
+
+const (
+	// backSoon is how long a turn rests that cannot be read here now.
+	backSoon = 2 * time.Second
+	// grace is how long, at most, a watchlist that another one reads for waits
+	// before it is read by itself.
+	grace = 30 * time.Second
+	// ackTime bounds the end of a turn, also at the end of the worker.
+	ackTime = 5 * time.Second
+)
+
+// hand takes one turn after the other, at the pace of its lane.
+func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
+	var p *fleet.Puller
+	defer func() {
+		if p != nil {
+			p.Stop()
+		}
+	}()
+	wait := newBackoff()
+	for ctx.Err() == nil {
+		if n >= c.limits.Load().Readings || c.cfg.Full() || c.order.Load() == 0 {
+			pause(ctx, time.Second)
+			continue
+		}
+		if err := c.cfg.Client.Open(ctx); err != nil {
+			continue
+		}
+		var err error
+		if p == nil {
+			if p, err = c.queue.Puller(); err != nil {
+				c.log.Debug("fleet: no turns", "err", err)
+				pause(ctx, wait.NextBackOff())
+				continue
+			}
+		}
+		t, err := p.Next(ctx)
+		if err != nil {
+			p.Stop()
+			p = nil
+			if ctx.Err() == nil {
+				c.log.Debug("fleet: no turn", "err", err)
+				pause(ctx, wait.NextBackOff())
+			}
+			continue
+		}
+		wait.Reset()
+		c.take(ctx, lane, t)
+	}
+	return nil
+}
+
+// take works a turn off: it is done, or handed back, or not this worker's any
+// more.
+func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
+	c.mu.Lock()
+	c.working[t.Watchlist] = time.Now()
+	c.stats.LastLate, c.stats.LastTaken = late(t), time.Now()
+	if t.Retaken {
+		c.stats.Retaken++
+	}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.working, t.Watchlist)
+	}()
+	held, inside, release := keep(ctx, t, c.queue.AckWait())
+	defer release()
+	done, err := c.serve(inside, held, lane, t)
+	// Whoever gets the place next may call at once.
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
+	defer cancel()
+	if e := lane.Rest(end); e != nil {
+		c.log.Debug("fleet: pace not kept", "err", e)
+	}
+	switch {
+	case !held.held():
+		c.count(func(s *Stats) { s.Lost++ })
+		c.log.Warn("turn not kept in time; another worker reads", "watchlist", t.Watchlist, "err", err)
+	case done:
+		c.count(func(s *Stats) { s.Turns++ })
+		if err := t.Done(end); err != nil {
+			c.log.Debug("turn comes again", "watchlist", t.Watchlist, "err", err)
+		}
+	default:
+		c.count(func(s *Stats) { s.Back++ })
+		after := backSoon
+		if ctx.Err() != nil {
+			after = 0
+		}
+		c.log.Debug("turn handed back", "watchlist", t.Watchlist, "err", err)
+		if err := t.Back(after); err != nil {
+			c.log.Debug("turn comes again", "watchlist", t.Watchlist, "err", err)
+		}
+	}
+}
+
+// serve reports whether the turn can be ended.
+func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *fleet.Turn) (done bool, err error) {
+	if _, known := c.cfg.Watcher.Plan(t.Watchlist); !known {
+		if t.Order > c.order.Load() {
+			return false, watcher.ErrUnknown // the file that has it is on its way
+		}
+		return true, c.cfg.Watcher.Retire(ctx, t.Watchlist)
+	}
+	turns := []watcher.Turn{{Watchlist: t.Watchlist, Carry: t.Carry}}
+	armed, err := c.along(ctx, t)
+	if err != nil {
+		c.log.Debug("fleet: read alone", "watchlist", t.Watchlist, "err", err)
+	}
+	for name, s := range armed {
+		turns = append(turns, watcher.Turn{Watchlist: name, Carry: s.Carry})
+	}
+	served, err := c.cfg.Watcher.Serve(ctx, leased{lane, held, c.learn}, turns...)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range served {
+		c.tell(s.Watchlist)
+		if !held.held() {
+			return false, errLost
+		}
+		// A worker that ends still arms what it has read.
+		arm, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
+		err := c.queue.Arm(arm, c.schedule(s), armed[s.Watchlist].Sequence)
+		cancel()
+		if errors.Is(err, fleet.ErrArmed) {
+			c.log.Debug("another schedule is armed", "watchlist", s.Watchlist)
+			continue
+		}
+		if err != nil && s.Watchlist == t.Watchlist {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// along finds the watchlists that wait for this reading: of the same feed, due,
+// and not called yet.
+func (c *Crew) along(ctx context.Context, t *fleet.Turn) (map[string]fleet.Schedule, error) {
+	mates := c.cfg.Watcher.Mates(t.Watchlist)
+	if len(mates) == 0 {
+		return nil, nil
+	}
+	armed, err := c.queue.Armed(ctx, mates)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	for name, s := range armed {
+		if s.Due.After(now) || s.Due.IsZero() {
+			delete(armed, name)
+		}
+	}
+	return armed, nil
+}
+
+// schedule is a watchlist's next turn.
+func (c *Crew) schedule(s watcher.Served) fleet.Schedule {
+	next := fleet.Schedule{Watchlist: s.Watchlist, At: s.Next, Due: s.Next, Order: c.order.Load(), Carry: s.Carry}
+	next.Plan, _ = c.cfg.Watcher.Plan(s.Watchlist)
+	if s.Follows {
+		next.At = next.At.Add(min(grace, time.Until(s.Next)/2))
+	}
+	return next
+}

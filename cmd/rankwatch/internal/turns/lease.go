@@ -1,0 +1,95 @@
+package turns
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rankwatch/rankwatch/publisher/fleet"
+	"github.com/rankwatch/rankwatch/watcher"
+	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+)
+
+// errLost means that the turn may be somebody else's by now.
+var errLost = errors.New("the turn was not kept")
+
+// A lease says how long a turn is this worker's, by the monotonic clock: a
+// process that is stopped for a while must find it run out.
+type lease struct {
+	turn *fleet.Turn
+	wait time.Duration
+	lost context.CancelFunc
+
+	mu    sync.Mutex
+	until time.Time
+}
+
+// keep asks for more time, again and again, until ctx ends or the turn is lost;
+// then it cancels the context that it returns.
+func keep(ctx context.Context, t *fleet.Turn, wait time.Duration) (*lease, context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &lease{turn: t, wait: wait, lost: cancel, until: t.Taken.Add(wait)}
+	var beats sync.WaitGroup
+	beats.Go(func() { l.beat(ctx) })
+	return l, ctx, func() {
+		cancel()
+		beats.Wait()
+	}
+}
+
+func (l *lease) beat(ctx context.Context) {
+	tick := time.NewTicker(l.wait / 5)
+	defer tick.Stop()
+	for {
+		if !l.held() {
+			l.lost()
+			return
+		}
+		before := time.Now()
+		if l.turn.Progress() == nil {
+			l.extend(before)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// extend never brings back what was lost: somebody may have it.
+func (l *lease) extend(asked time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Now().Before(l.until) {
+		l.until = asked.Add(l.wait)
+	}
+}
+
+func (l *lease) held() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Before(l.until)
+}
+
+// leased makes calls as long as the turn is held.
+type leased struct {
+	lane  *fastmoss.Lane
+	lease *lease
+	learn func(error) // from what went wrong
+}
+
+func (s leased) Page(ctx context.Context, q fastmoss.Query, page, size int) (fastmoss.Page, error) {
+	if !s.lease.held() {
+		s.lease.lost()
+		return fastmoss.Page{}, errLost
+	}
+	p, err := s.lane.Page(ctx, q, page, size)
+	if err != nil {
+		s.learn(err)
+	}
+	return p, err
+}
+
+var _ watcher.Source = leased{}

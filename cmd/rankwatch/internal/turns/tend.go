@@ -1,0 +1,174 @@
+package turns
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rankwatch/rankwatch/publisher/fleet"
+)
+
+const (
+	// tendEvery is about how often every worker looks for schedules that were
+	// lost or have nobody.
+	tendEvery = 45 * time.Second
+	// tendLater is what a worker that did not bring the new file leaves to the one
+	// that did.
+	tendLater = 10 * time.Second
+	// armers is how many schedules are armed at once.
+	armers = 32
+)
+
+// tend keeps exactly one schedule or turn for each watchlist.
+func (c *Crew) tend(ctx context.Context) error {
+	var order uint64 // of the file whose schedules were looked at
+	timer := time.NewTimer(jittered(tendLater))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-c.redo:
+		}
+		next := jittered(tendEvery)
+		seen, err := c.arrange(ctx, order)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			c.log.Warn("fleet: schedules not looked at", "err", err)
+			next = jittered(tendLater)
+		default:
+			order = seen
+		}
+		timer.Reset(next)
+	}
+}
+
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// arrange arms what is missing and what a new file changed, and ends what has no
+// watchlist any more. It returns the order of the file that it went by: if that is
+// not the fleet's newest, it does nothing and leaves order as it is.
+func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
+	mine := c.order.Load()
+	newest, err := c.files.Order(ctx)
+	if err != nil || newest != mine || mine == 0 {
+		return order, err
+	}
+	armed, called, err := c.queue.Names(ctx)
+	if err != nil {
+		return order, err
+	}
+	names := c.cfg.Watcher.Names()
+	var missing, present []string
+	wanted := make(map[string]bool, len(names))
+	for _, name := range names {
+		wanted[name] = true
+		switch {
+		case armed[name]:
+			present = append(present, name)
+		case !called[name]:
+			missing = append(missing, name)
+		}
+	}
+	if err := c.armMissing(ctx, missing); err != nil {
+		return order, err
+	}
+	for name := range armed {
+		if wanted[name] {
+			continue
+		}
+		if err := c.cfg.Watcher.Retire(ctx, name); err != nil {
+			return order, err
+		}
+		if err := c.queue.Disarm(ctx, name); err != nil {
+			return order, err
+		}
+	}
+	if order == mine {
+		return mine, nil
+	}
+	return mine, c.rearm(ctx, present)
+}
+
+// armMissing has watchlists read at once that have neither a schedule nor a turn,
+// those of one feed by one reading.
+func (c *Crew) armMissing(ctx context.Context, missing []string) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	// A turn that ended between its schedule and its turn was seen as neither.
+	armed, called, err := c.queue.Names(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	first := map[string]bool{} // feeds that somebody reads
+	var n atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(armers)
+	for _, name := range missing {
+		if armed[name] || called[name] {
+			continue
+		}
+		plan, known := c.cfg.Watcher.Plan(name)
+		if !known {
+			continue
+		}
+		s := fleet.Schedule{Watchlist: name, At: now, Due: now, Order: c.order.Load(), Plan: plan}
+		if feed := c.cfg.Watcher.FeedOf(name); first[feed] {
+			s.At = now.Add(grace)
+		} else {
+			first[feed] = true
+		}
+		g.Go(func() error {
+			err := c.queue.Arm(ctx, s, 0)
+			if errors.Is(err, fleet.ErrArmed) {
+				return nil
+			}
+			n.Add(1)
+			return err
+		})
+	}
+	err = g.Wait()
+	if n := n.Load(); n > 0 {
+		c.count(func(s *Stats) { s.Armed += uint64(n) })
+		c.log.Info("watchlists without a schedule get a turn now", "watchlists", n)
+	}
+	return err
+}
+
+// rearm has changed watchlists read when their present configuration says.
+func (c *Crew) rearm(ctx context.Context, names []string) error {
+	all, err := c.queue.Armed(ctx, names)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(armers)
+	for name, s := range all {
+		c.cfg.Watcher.Recall(name, s.Carry, s.Due)
+		due, changed := c.cfg.Watcher.Replan(name, s.Plan, s.Carry)
+		if !changed {
+			continue
+		}
+		was := s.Sequence
+		s.At, s.Due, s.Order = due, due, c.order.Load()
+		s.Plan, _ = c.cfg.Watcher.Plan(name)
+		g.Go(func() error {
+			err := c.queue.Arm(ctx, s, was)
+			if errors.Is(err, fleet.ErrArmed) {
+				return nil // somebody else did it, or its turn has come
+			}
+			c.count(func(s *Stats) { s.Armed++ })
+			return err
+		})
+	}
+	return g.Wait()
+}

@@ -1,0 +1,363 @@
+package fleet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rankwatch/rankwatch/publisher"
+)
+
+const (
+	currentKey  = "current"
+	contentKeys = "file."
+	// keepContents is how many files can still be had; keepHashes is how many are
+	// known to be old.
+	keepContents = 8
+	keepHashes   = 10_000
+	// contentPart leaves room for headers in NATS' default payload.
+	contentPart = 768 << 10
+	// operationHeader is on what a bucket stores in place of a deleted value.
+	operationHeader = "KV-Operation"
+	shortHash       = 16 // hex digits, of hashes in the history
+)
+
+// FilesConfig says where the files are. Conn, Stream and Writer are required.
+type FilesConfig struct {
+	Conn     *nats.Conn
+	Stream   string // of the installation; the bucket is named after it
+	Replicas int
+	Writer   string        // names this worker
+	Timeout  time.Duration // of one request; 0 means 5s
+	Logger   *slog.Logger
+}
+
+// Files keeps the watchlist files that the fleet has had, in order. The last one
+// counts, for every worker.
+//
+// It is safe for concurrent use.
+type Files struct {
+	cfg FilesConfig
+	js  jetstream.JetStream
+	kv  jetstream.KeyValue
+}
+
+// A File is one that is, or was, the fleet's. Order counts from 1.
+type File struct {
+	Order   uint64
+	Hash    string
+	Writer  string // the worker that brought it
+	At      time.Time
+	Content []byte
+}
+
+// A Verdict is what became of a file that was offered.
+type Verdict int
+
+const (
+	// Same is the fleet's file already.
+	Same Verdict = iota
+	// New is the fleet's file from now on.
+	New
+	// Old was the fleet's file once, and is not again.
+	Old
+)
+
+// ErrNoFile means that nobody has brought a file yet.
+var ErrNoFile = errors.New("fleet: no watchlist file yet")
+
+// errContent means that a file's content is not what was stored.
+var errContent = errors.New("the content is damaged or missing")
+
+// current is the record of the file that counts.
+type current struct {
+	Order   uint64    `json:"order"`
+	Hash    string    `json:"hash"`
+	Writer  string    `json:"writer"`
+	At      time.Time `json:"at"`
+	Parts   int       `json:"parts"`
+	History []string  `json:"history"` // short hashes, the oldest first, with its own
+}
+
+// Hash names a file's content.
+func Hash(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// BucketName is the name of the bucket of an installation's fleet.
+func BucketName(stream string) string { return stream + "_FLEET" }
+
+// OpenFiles opens the bucket, and creates it if there is none.
+func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	js, err := jetstream.New(cfg.Conn, jetstream.WithDefaultTimeout(cfg.Timeout))
+	if err != nil {
+		return nil, fmt.Errorf("fleet: jetstream: %w", err)
+	}
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: BucketName(cfg.Stream), Description: "rankwatch: what the workers of stream " + cfg.Stream + " share",
+		Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1), History: 1,
+	})
+	if errors.Is(err, jetstream.ErrInvalidBucketName) {
+		return nil, &publisher.ConfigError{
+			What: fmt.Sprintf("the stream name %q cannot name a key-value bucket, which workers that share watchlists need", cfg.Stream),
+			Do:   "set RANKWATCH_STREAM to letters, digits, - and _", Err: err,
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fleet: open bucket %s: %w", BucketName(cfg.Stream), err)
+	}
+	return &Files{cfg: cfg, js: js, kv: kv}, nil
+}
+
+// Order is that of the file that counts now, 0 if there is none.
+func (f *Files) Order(ctx context.Context) (uint64, error) {
+	c, _, err := f.current(ctx)
+	if errors.Is(err, ErrNoFile) {
+		return 0, nil
+	}
+	return c.Order, err
+}
+
+// Current returns the file that counts now; ErrNoFile if there is none.
+func (f *Files) Current(ctx context.Context) (File, error) {
+	c, _, err := f.current(ctx)
+	if err != nil {
+		return File{}, err
+	}
+	return f.load(ctx, c)
+}
+
+// current asks the leader: a replica may not know the newest yet.
+func (f *Files) current(ctx context.Context) (current, uint64, error) {
+	var c current
+	data, revision, err := f.get(ctx, currentKey)
+	if err != nil {
+		return c, 0, err
+	}
+	if data == nil {
+		return c, revision, ErrNoFile
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, 0, fmt.Errorf("fleet: read the record of the watchlist file: %w", err)
+	}
+	return c, revision, nil
+}
+
+// get asks the leader for a key's value and revision; nil if there is none.
+func (f *Files) get(ctx context.Context, key string) ([]byte, uint64, error) {
+	m, err := leaderGet(ctx, f.cfg.Conn, f.cfg.Timeout, "KV_"+BucketName(f.cfg.Stream), map[string]any{"last_by_subj": "$KV." + BucketName(f.cfg.Stream) + "." + key})
+	if err != nil || m == nil {
+		return nil, 0, err
+	}
+	if len(m.Hdrs) > 0 {
+		h, err := nats.DecodeHeadersMsg(m.Hdrs)
+		if err != nil {
+			return nil, 0, fmt.Errorf("fleet: read %s: %w", key, err)
+		}
+		if h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != "" {
+			return nil, m.Seq, nil // it was deleted
+		}
+	}
+	return m.Data, m.Seq, nil
+}
+
+// Offer has content become the fleet's file, unless that is the fleet's already or
+// was it once. It returns the file that counts.
+//
+// Of two that are offered at once both are taken, in some order.
+func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error) {
+	hash := Hash(content)
+	stored := 0
+	for {
+		c, revision, err := f.current(ctx)
+		if err != nil && !errors.Is(err, ErrNoFile) {
+			return File{}, Same, err
+		}
+		if c.Hash == hash {
+			file, err := f.load(ctx, c)
+			return file, Same, err
+		}
+		if slices.Contains(c.History, hash[:shortHash]) {
+			file, err := f.load(ctx, c)
+			return file, Old, err
+		}
+		if stored == 0 {
+			if stored, err = f.store(ctx, hash, content); err != nil {
+				return File{}, Same, err
+			}
+		}
+		next := current{
+			Order: c.Order + 1, Hash: hash, Writer: f.cfg.Writer, At: time.Now().UTC(), Parts: stored,
+			History: append(c.History, hash[:shortHash]),
+		}
+		next.History = next.History[max(0, len(next.History)-keepHashes):]
+		data, err := json.Marshal(next)
+		if err != nil {
+			return File{}, Same, fmt.Errorf("fleet: offer the watchlist file: %w", err)
+		}
+		_, err = f.kv.Update(ctx, currentKey, data, revision)
+		var api *jetstream.APIError
+		if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+			continue // somebody was first: is it new still?
+		}
+		if err != nil {
+			return File{}, Same, fmt.Errorf("fleet: offer the watchlist file: %w", err)
+		}
+		f.clean(ctx, next)
+		return File{Order: next.Order, Hash: hash, Writer: next.Writer, At: next.At, Content: content}, New, nil
+	}
+}
+
+func partKey(hash string, part int) string { return contentKeys + hash + "." + strconv.Itoa(part) }
+
+// store writes the content before any record names it, and returns the number of
+// its parts.
+func (f *Files) store(ctx context.Context, hash string, content []byte) (int, error) {
+	packed := s2.EncodeBetter(nil, content)
+	n := 0
+	for part := range slices.Chunk(packed, contentPart) {
+		if _, err := f.kv.Put(ctx, partKey(hash, n), part); err != nil {
+			return 0, fmt.Errorf("fleet: store the watchlist file: %w", err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (f *Files) load(ctx context.Context, c current) (File, error) {
+	var packed []byte
+	for n := range c.Parts {
+		part, _, err := f.get(ctx, partKey(c.Hash, n))
+		if err != nil {
+			return File{}, fmt.Errorf("fleet: load watchlist file %s: %w", c.Hash, err)
+		}
+		packed = append(packed, part...)
+	}
+	content, err := s2.Decode(nil, packed)
+	if err != nil || Hash(content) != c.Hash {
+		return File{}, fmt.Errorf("fleet: load watchlist file %s: %w", c.Hash, errContent)
+	}
+	return File{Order: c.Order, Hash: c.Hash, Writer: c.Writer, At: c.At, Content: content}, nil
+}
+
+// clean deletes contents that nobody asks for any more. What it leaves only takes
+// room.
+func (f *Files) clean(ctx context.Context, c current) {
+	keep := map[string]bool{}
+	for _, h := range c.History[max(0, len(c.History)-keepContents):] {
+		keep[h] = true
+	}
+	keys, err := f.kv.ListKeysFiltered(ctx, contentKeys+">")
+	if err != nil {
+		f.cfg.Logger.Debug("fleet: old files not deleted", "err", err)
+		return
+	}
+	for key := range keys.Keys() {
+		hash := strings.TrimPrefix(key, contentKeys)
+		if len(hash) < shortHash || keep[hash[:shortHash]] {
+			continue
+		}
+		if err := f.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil {
+			if err := f.kv.Delete(ctx, key); err != nil {
+				f.cfg.Logger.Debug("fleet: old file not deleted", "key", key, "err", err)
+			}
+		}
+	}
+}
+
+// watchRetry is how long a Watch rests after trouble.
+const watchRetry = time.Second
+
+// Watch calls each with the file that counts now, and with every later one, though
+// not with those that others follow at once. It returns nil when ctx ends.
+func (f *Files) Watch(ctx context.Context, each func(File)) error {
+	var last uint64
+	return f.watch(ctx, []string{currentKey}, func(e jetstream.KeyValueEntry) error {
+		var c current
+		if err := json.Unmarshal(e.Value(), &c); err != nil {
+			return fmt.Errorf("fleet: read the record of the watchlist file: %w", err)
+		}
+		if c.Order <= last {
+			return nil
+		}
+		file, err := f.load(ctx, c)
+		if err != nil {
+			return err
+		}
+		last = c.Order
+		each(file)
+		return nil
+	})
+}
+
+// watch calls each for the values of keys, now and later, until ctx ends. After an
+// error it begins anew.
+func (f *Files) watch(ctx context.Context, keys []string, each func(jetstream.KeyValueEntry) error) error {
+	for ctx.Err() == nil {
+		err := f.watchOnce(ctx, keys, each)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			f.cfg.Logger.Warn("fleet: watching again", "keys", keys, "err", err)
+		}
+		t := time.NewTimer(watchRetry)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	return nil
+}
+
+// relook is how often a watch begins anew without need: what a server that was
+// restored holds may be older than what the watch has seen.
+const relook = time.Minute
+
+func (f *Files) watchOnce(ctx context.Context, keys []string, each func(jetstream.KeyValueEntry) error) error {
+	w, err := f.kv.WatchFiltered(ctx, keys, jetstream.IgnoreDeletes())
+	if err != nil {
+		return fmt.Errorf("fleet: watch: %w", err)
+	}
+	defer func() { _ = w.Stop() }() // the connection is gone then
+	again := time.NewTimer(relook)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+			return nil
+		case e, ok := <-w.Updates():
+			if !ok {
+				return nil
+			}
+			if e == nil {
+				continue // all that was there has been told
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+	}
+}
