@@ -80,7 +80,8 @@ type Config struct {
 	Shared bool
 
 	// OnFenced is called from Run when another worker's board was met on a
-	// watchlist while running. Its boards wait until a restart. May be nil.
+	// watchlist while running, and it is for it to say so: detail tells who wrote
+	// what. Boards of the watchlist wait until a restart. May be nil.
 	OnFenced func(watchlist, detail string)
 	// Resume is given the record of a watchlist that is taken over from the
 	// stream, and the last status that the stream has of it, and returns the

@@ -193,7 +193,6 @@ func (p *Publisher) fence(c event.Chain, v view) error {
 	detail := fmt.Sprintf("worker %s published revision %d where this one (%s) was about to follow on revision %d", v.board.Writer, v.board.Revision, p.cfg.Writer, v.acked.Revision)
 	p.blocked[c.Watchlist] = true
 	p.stats.update(func(s *Stats) { s.Fenced++ })
-	p.log.Error("watchlist fenced", "watchlist", c.Watchlist, "revision", v.board.Revision, "writer", v.board.Writer)
 	p.cfg.OnFenced(c.Watchlist, detail)
 	return nil
 }

@@ -363,6 +363,8 @@ func judge(err error) verdict {
 		return stale(ReasonUnavailable, true)
 	case errors.Is(err, ErrFull):
 		return verdict{outcome: OutcomePaused, reason: ReasonBacklog, detail: "too much waits for the bus", own: true}
+	case errors.Is(err, ErrBusAway):
+		return verdict{outcome: OutcomePaused, reason: ReasonBus, detail: "waits for NATS: it is new to this worker, and the stream may hold its history", own: true}
 	case errors.Is(err, ErrFenced):
 		return verdict{outcome: OutcomePaused, reason: ReasonFenced, detail: "another worker writes this watchlist"}
 	}

@@ -36,6 +36,7 @@ const (
 	ReasonQuota       = "quota"       // the token's calls are used up
 	ReasonFenced      = "fenced"      // another worker writes this watchlist
 	ReasonBacklog     = "backlog"     // too much waits for the bus; told by no status
+	ReasonBus         = "bus"         // new here, so the bus is asked first and it is away; told by no status
 	ReasonWorker      = "worker"      // the worker's own trouble; told by no status
 )
 

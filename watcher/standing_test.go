@@ -180,7 +180,7 @@ func TestProfilesAreWhatTheSourceSaid(t *testing.T) {
 
 func TestADetailNamesNoFileOfTheWorker(t *testing.T) {
 	t.Parallel()
-	for _, cause := range []error{ErrFull, ErrFenced, syscall.ENOSPC} {
+	for _, cause := range []error{ErrFull, ErrFenced, ErrBusAway, syscall.ENOSPC} {
 		v := judge(fmt.Errorf("commit us: state: /var/lib/rankwatch/state.db: write: %w", cause))
 		if v.outcome != OutcomePaused || v.detail == "" || strings.Contains(v.detail, "/var") {
 			t.Errorf("%v: %+v", cause, v)

@@ -32,6 +32,10 @@ var (
 	ErrFenced = errors.New("watcher: watchlist fenced")
 )
 
+// ErrBusAway is what Adopt answers while the bus cannot tell what the stream has
+// of a watchlist. Nothing was read; it is asked again soon.
+var ErrBusAway = errors.New("watcher: bus away")
+
 // Loaded is what a Store knows of a watchlist. Version is 0 if it was never
 // written, Revision and Statuses are the last numbers of its two chains.
 // Broken says that the stream lost history that cannot be brought back: the

@@ -28,7 +28,7 @@ type Config struct {
 
 	// Adopt is called before the first reading of a watchlist that the Store does
 	// not know. It brings what the stream has of it into the Store, and fails
-	// while it cannot know.
+	// with ErrBusAway while it cannot know.
 	Adopt func(ctx context.Context, watchlist string) error
 	// Shared is set for a worker that shares its watchlists with others: it reads
 	// when Serve is called, not when they are due.

@@ -365,6 +365,30 @@ func TestWhatTheStoreRefusesIsTriedAgainLater(t *testing.T) {
 	r.want(r.read("b9 a8"), "moved b, moved a, changed 2")
 }
 
+func TestAWatchlistThatIsNewWaitsForTheBus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "")
+		adopt := r.worker.cfg.Adopt
+		r.worker.cfg.Adopt = func(context.Context, string) error { return fmt.Errorf("%w: no server at nats://secret", ErrBusAway) }
+		if err := r.worker.start(); err != nil {
+			t.Fatal(err)
+		}
+		r.want(r.read("a9 b8"), "")
+		s := r.standing()
+		r.want(stands(s), "paused bus · failed 1")
+		if !s.Read.IsZero() || !strings.HasPrefix(s.Detail, "waits for NATS") || strings.Contains(s.Detail, "secret") {
+			t.Errorf("%+v", s)
+		}
+		r.worker.cfg.Adopt = adopt
+		r.want(r.read("a9 b8"), "baseline 1 first")
+		// What is known here does not ask.
+		r.restart("")
+		r.worker.cfg.Adopt = func(context.Context, string) error { return ErrBusAway }
+		r.want(r.read("b9 a8"), "moved b, moved a, changed 2")
+	})
+}
+
 func TestFencedStops(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the transcripts. Each has a simulator of its own at
-// RANKWATCH_FASTMOSS_URL, whose boards stand still, and $TOKEN for it.
+// RANKWATCH_FASTMOSS_URL, whose boards stand still, and $TOKEN for it; at $TAKEN listens somebody else.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -30,6 +31,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("RANKWATCH_FASTMOSS_URL", server.URL)
 			e.Setenv("RANKWATCH_FASTMOSS_RATE", "1000")
 			e.Setenv("RANKWATCH_HTTP_LISTEN", "127.0.0.1:0")
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { taken.Close() })
+			e.Setenv("TAKEN", taken.Addr().String())
 			e.Setenv("TOKEN", simulator.DefaultToken)
 			return nil
 		},

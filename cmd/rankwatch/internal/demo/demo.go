@@ -33,10 +33,15 @@ server, and the web page. What happens is printed as an ordinary subscriber hear
 it.
 
 It needs no token, no network and no file; what it stores goes into a temporary
-directory that is removed at the end.`
+directory that is removed at the end.
+
+The page is at 127.0.0.1:8080 and NATS at 127.0.0.1:4222, or at other ports if
+those are taken. RANKWATCH_HTTP_LISTEN and RANKWATCH_NATS_LISTEN say where else;
+the other RANKWATCH_HTTP_ variables count, too.`
 
 const examples = `  rankwatch demo
   rankwatch demo --for 30s
+  RANKWATCH_HTTP_LISTEN=127.0.0.1:9000 rankwatch demo
 
   # in another terminal, while it runs
   nats sub 'rankwatch.*.*.entered.*' -s nats://127.0.0.1:4222`
@@ -52,12 +57,6 @@ watchlists:
 
 // step is the time between two changes of the simulated boards.
 const step = 1500 * time.Millisecond
-
-// busAddress is tried first, because it is where NATS clients look.
-const busAddress = "127.0.0.1:4222"
-
-// pageAddress is tried first, as it is what run serves at.
-const pageAddress = "127.0.0.1:8080"
 
 type options struct {
 	length time.Duration
@@ -88,6 +87,10 @@ func Command() *cobra.Command {
 // run shows the demo until ctx or its time ends.
 func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 	began := time.Now()
+	listen, err := listeners(ctx)
+	if err != nil {
+		return exit.AsUsage(err)
+	}
 	if o.length > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.length)
@@ -103,11 +106,11 @@ func run(ctx context.Context, o options, out, errs io.Writer) (err error) {
 		return fmt.Errorf("listen for the simulator: %w", err)
 	}
 	source := "http://" + ln.Addr().String()
-	http, err := web.Listen(ctx, settings.HTTP{Listen: freeOr(ctx, pageAddress)})
+	http, err := web.Listen(ctx, listen.HTTP)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	page, readings, err := openWorker(ctx, dir, source, errs)
+	page, readings, err := openWorker(ctx, workerSettings(dir, source, listen), errs)
 	if err != nil {
 		return errors.Join(err, http.Close(), ln.Close())
 	}
@@ -154,16 +157,12 @@ func quiet(errs io.Writer) *slog.Logger {
 
 // openWorker returns the worker with what is served about it, and what the summary
 // counts its readings by.
-func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*site.Site, *readings, error) {
+func openWorker(ctx context.Context, s settings.Settings, errs io.Writer) (*site.Site, *readings, error) {
 	watchlists, err := watcher.ParseWatchlists("demo", []byte(lists))
 	if err != nil {
 		return nil, nil, err
 	}
-	s := settings.Settings{
-		DataDir: dir, NATS: settings.NATS{Listen: freeOr(ctx, busAddress)},
-		Stream: stream, Prefix: prefix, Replicas: 1, Retention: 24 * time.Hour, Backlog: 64 << 20,
-		FastMoss: settings.FastMoss{URL: source, Token: settings.NewSecret(simulator.DefaultToken), Rate: 100, Concurrency: len(watchlists), Timeout: 5 * time.Second},
-	}
+	s.FastMoss.Concurrency = len(watchlists)
 	var r readings
 	counted, log := metrics.NewReadings(), quiet(errs)
 	observe := func(a watcher.Attempt) {
@@ -172,6 +171,24 @@ func openWorker(ctx context.Context, dir, source string, errs io.Writer) (*site.
 	}
 	w, err := worker.Open(ctx, worker.Config{Settings: s, Watchlists: watchlists, Observe: observe, Logger: log})
 	return &site.Site{Settings: s, Worker: w, Readings: counted, Logger: log}, &r, err
+}
+
+// workerSettings are those of a worker that listens where it is told.
+func workerSettings(dir, source string, listen settings.Settings) settings.Settings {
+	s := listen
+	s.DataDir, s.Stream, s.Prefix, s.Replicas, s.Retention, s.Backlog = dir, stream, prefix, 1, 24*time.Hour, 64<<20
+	s.FastMoss = settings.FastMoss{URL: source, Token: settings.NewSecret(simulator.DefaultToken), Rate: 100, Timeout: 5 * time.Second}
+	return s
+}
+
+// listeners is where the environment says to listen, or else where people look
+// first, if nobody else listens there.
+func listeners(ctx context.Context) (settings.Settings, error) {
+	s, err := settings.LoadListeners(func(address string) string { return freeOr(ctx, address) })
+	if err == nil && s.NATS.Listen == "" {
+		err = errors.New("RANKWATCH_NATS_LISTEN: off is not for the demo, which hears its events there: set it to host:port, port 0 for any, or unset it")
+	}
+	return s, err
 }
 
 // freeOr returns the address if nobody listens on it, else any port.

@@ -76,18 +76,21 @@ func (s *show) printf(format string, args ...any) {
 }
 
 func (s *show) intro(source string) {
+	var page string
+	if s.page != "" {
+		page = fmt.Sprintf("  page       %-24s  shows it all: open it in a browser\n", s.page)
+	}
 	s.printf(`rankwatch demo: everything here is made up and runs in this process.
 
   simulator  %-24s  plays the ranking API; its boards change all the time
   worker     %-24s  reads, verifies and compares them, publishes what changed
   NATS       %-24s  keeps the events and hands them to whoever listens
-  page       %-24s  shows it all: open it in a browser
-
+%s
 To listen along with any NATS client, in another terminal:
 
   nats sub '%s.>' -s %s
 
-`, source, "3 boards, every 3 s", s.bus, s.page, prefix, s.bus)
+`, source, "3 boards, every 3 s", s.bus, page, prefix, s.bus)
 }
 
 // follow prints messages until done, and then those that are there already.

@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -15,6 +18,9 @@ func TestPageAndHealthAreThereWhileTheBusIsAway(t *testing.T) {
 	if err := w.say(`"msg":"http listening"`); err != nil {
 		t.Fatal(err)
 	}
+	if err := w.say(`"reason":"bus"`); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]int{
 		"/": 200, "/healthz": 200, "/api/v1/watchlists": 200, "/api/v1/openapi.yaml": 200,
 		"/api/v1/watchlists/us/board": 503, "/api/v1/watchlists/us/history?top=1": 503, "/api/v1/events": 503,
@@ -23,10 +29,35 @@ func TestPageAndHealthAreThereWhileTheBusIsAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		body, err := io.ReadAll(got.Body)
 		got.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path == "/api/v1/watchlists" {
+			checkWaits(t, body)
+		}
 		if got.StatusCode != want || want == 503 && got.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d, want %d; Retry-After %q", path, got.StatusCode, want, got.Header.Get("Retry-After"))
 		}
 	}
 	w.stop(t)
+}
+
+// checkWaits checks that the one watchlist is said to wait for the bus.
+func checkWaits(t *testing.T, answer []byte) {
+	t.Helper()
+	var a struct {
+		Bus        bool
+		Watchlists []struct{ Outcome, Reason, Detail, Read string }
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Watchlists) != 1 {
+		t.Fatalf("%s", answer)
+	}
+	if w := a.Watchlists[0]; a.Bus || w.Outcome != "paused" || w.Reason != "bus" || !strings.HasPrefix(w.Detail, "waits for NATS") || w.Read != "" {
+		t.Errorf("a watchlist that waits for the bus: %s", answer)
+	}
 }

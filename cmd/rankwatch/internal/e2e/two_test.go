@@ -67,6 +67,18 @@ func TestReturnedWorkerIsFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitStatus(t, one.observer.statuses("list"), "fenced")
+	if err := one.worker.say(`"msg":"fenced: `); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for line := range strings.Lines(one.worker.logged.tail(1 << 20)) {
+		if strings.Contains(line, `"level":"ERROR"`) && strings.Contains(line, "fenced") {
+			said = append(said, line)
+		}
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "published revision") {
+		t.Errorf("the operator is told once, and by whom: %q", said)
+	}
 	if err := heir.watch.show(4); err != nil {
 		t.Fatal(err)
 	}

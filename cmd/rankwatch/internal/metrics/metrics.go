@@ -59,7 +59,7 @@ func reasons() map[string][]string {
 			watcher.ReasonOversize, watcher.ReasonParameter, watcher.ReasonMalformed,
 		},
 		watcher.OutcomeStale:  {watcher.ReasonUnpublished, watcher.ReasonToken, watcher.ReasonThrottled, watcher.ReasonUnavailable},
-		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, watcher.ReasonBacklog, watcher.ReasonWorker},
+		watcher.OutcomePaused: {watcher.ReasonToken, watcher.ReasonQuota, watcher.ReasonFenced, watcher.ReasonBacklog, watcher.ReasonBus, watcher.ReasonWorker},
 	}
 }
 

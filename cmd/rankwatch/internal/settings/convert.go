@@ -75,7 +75,7 @@ func (p *problems) nats(r raw) NATS {
 	n := NATS{
 		Creds: p.file("NATS_CREDS", r.NATSCreds), NKey: p.file("NATS_NKEY", r.NATSNKey),
 		TLSCA: p.file("NATS_TLS_CA", r.NATSTLSCA), TLSCert: p.file("NATS_TLS_CERT", r.NATSTLSCert), TLSKey: p.file("NATS_TLS_KEY", r.NATSTLSKey),
-		Listen: p.listen("NATS_LISTEN", r.NATSListen),
+		Listen: p.natsListen(r),
 	}
 	if r.NATSURL == "" {
 		for _, v := range []struct{ name, value string }{
@@ -97,6 +97,10 @@ func (p *problems) nats(r raw) NATS {
 		p.add("NATS_TLS_CERT", "needs RANKWATCH_NATS_TLS_KEY and the other way round: set both or neither")
 	}
 	return n
+}
+
+func (p *problems) natsListen(r raw) string {
+	return p.listen("NATS_LISTEN", r.NATSListen, "127.0.0.1:4222")
 }
 
 // serverURL checks one URL of the list. Messages give its place in the list,
@@ -140,7 +144,7 @@ func (p *problems) fastmoss(r raw) FastMoss {
 const MinHTTPToken = 16
 
 func (p *problems) http(r raw) HTTP {
-	h := HTTP{Listen: p.listen("HTTP_LISTEN", r.HTTPListen), Token: Secret{strings.TrimSpace(r.HTTPToken)}, TokenFile: p.file("HTTP_TOKEN_FILE", r.HTTPTokenFile)}
+	h := HTTP{Listen: p.listen("HTTP_LISTEN", r.HTTPListen, "127.0.0.1:8080"), Token: Secret{strings.TrimSpace(r.HTTPToken)}, TokenFile: p.file("HTTP_TOKEN_FILE", r.HTTPTokenFile)}
 	if h.Token.Set() && h.TokenFile != "" {
 		p.add("HTTP_TOKEN_FILE", "set either it or RANKWATCH_HTTP_TOKEN, not both")
 	}
@@ -246,7 +250,7 @@ func (p *problems) size(variable, text string) int64 {
 }
 
 // listen returns the address to listen on, empty for off.
-func (p *problems) listen(variable, text string) string {
+func (p *problems) listen(variable, text, example string) string {
 	if strings.EqualFold(text, "off") {
 		return ""
 	}
@@ -255,7 +259,7 @@ func (p *problems) listen(variable, text string) string {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		p.add(variable, "%q is not host:port with a port from 0 (any) to 65535, such as 127.0.0.1:4222, nor off", text)
+		p.add(variable, "%q is not host:port with a port from 0 (any) to 65535, such as %s, nor off", text, example)
 	}
 	return text
 }

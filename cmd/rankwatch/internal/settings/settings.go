@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -202,14 +203,41 @@ func LoadWithToken() (Settings, error) {
 }
 
 func load() (Settings, problems, error) {
-	var r raw
-	if err := envconfig.Process(prefix, &r); err != nil {
-		return Settings{}, problems{}, fmt.Errorf("read the environment: %w", err)
+	r, err := read()
+	if err != nil {
+		return Settings{}, problems{}, err
 	}
-	fillEmpty(&r)
 	var p problems
 	s := p.convert(r)
 	return s, p, nil
+}
+
+// LoadListeners reads where a process listens that makes up everything else, and
+// who may look at its page: the rest of the settings is empty, whatever mistakes
+// there are in it. What the environment does not name is asked of free, which
+// gets the default.
+func LoadListeners(free func(address string) string) (Settings, error) {
+	r, err := read()
+	if err != nil {
+		return Settings{}, err
+	}
+	for variable, address := range map[string]*string{"HTTP_LISTEN": &r.HTTPListen, "NATS_LISTEN": &r.NATSListen} {
+		if strings.TrimSpace(os.Getenv(prefix+"_"+variable)) == "" {
+			*address = free(*address)
+		}
+	}
+	var p problems
+	s := Settings{HTTP: p.http(r), NATS: NATS{Listen: p.natsListen(r)}}
+	return s, p.err()
+}
+
+func read() (raw, error) {
+	var r raw
+	if err := envconfig.Process(prefix, &r); err != nil {
+		return r, fmt.Errorf("read the environment: %w", err)
+	}
+	fillEmpty(&r)
+	return r, nil
 }
 
 // Unknown returns the names of variables that look like settings and are not:

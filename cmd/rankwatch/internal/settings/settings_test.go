@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,8 +123,8 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{"BACKLOG=1XB", "BACKLOG", `"1XB"`},
 		{"BACKLOG=1", "BACKLOG", "at least 64 KiB"},
 		{"BACKLOG=99EiB", "BACKLOG", "at least 64 KiB"},
-		{"HTTP_LISTEN=8080", "HTTP_LISTEN", "host:port"},
-		{"NATS_LISTEN=:70000", "NATS_LISTEN", "65535"},
+		{"HTTP_LISTEN=8080", "HTTP_LISTEN", "such as 127.0.0.1:8080"},
+		{"NATS_LISTEN=:70000", "NATS_LISTEN", "65535, such as 127.0.0.1:4222"},
 		{"NATS_URL=http://a", "NATS_URL", `scheme "http"`},
 		{"NATS_URL=nats://", "NATS_URL", "URL 1"},
 		{"NATS_URL=a:1,,b:2", "NATS_URL", "URL 2"},
@@ -211,6 +212,27 @@ func TestSecretsStayOutOfMessages(t *testing.T) {
 	text = strings.ReplaceAll(text, s.FastMoss.URL, "")
 	if strings.Contains(text, "hush") {
 		t.Errorf("a secret shows in %s", text)
+	}
+}
+
+// A verb that makes up all else is told by two variables where to listen, and
+// stumbles over no other.
+func TestListenersAreReadAlone(t *testing.T) {
+	env(t, "REPLICAS=many", "HTTP_LISTEN=127.0.0.1:8080", "NATS_LISTEN=")
+	var asked []string
+	elsewhere := func(address string) string {
+		asked = append(asked, address)
+		return "127.0.0.1:0"
+	}
+	got, err := settings.LoadListeners(elsewhere)
+	want := settings.Settings{HTTP: settings.HTTP{Listen: "127.0.0.1:8080"}, NATS: settings.NATS{Listen: "127.0.0.1:0"}}
+	if err != nil || !reflect.DeepEqual(got, want) || !slices.Equal(asked, []string{"127.0.0.1:4222"}) {
+		t.Errorf("got %+v, %v, after asking for %v", got, err, asked)
+	}
+	env(t, "HTTP_LISTEN=off", "NATS_LISTEN=here")
+	var bad *settings.Error
+	if got, err = settings.LoadListeners(elsewhere); got.HTTP.Listen != "" || !errors.As(err, &bad) || bad.Problems[0].Variable != "RANKWATCH_NATS_LISTEN" {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 

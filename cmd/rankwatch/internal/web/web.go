@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -68,8 +69,11 @@ func Listen(ctx context.Context, s settings.HTTP) (*Listener, error) {
 		}
 	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, exit.AsUsage(fmt.Errorf("RANKWATCH_HTTP_LISTEN: another process listens on %s: stop it, or set the variable to another port (0 for any, off for none): %w", s.Listen, err))
+	}
 	if err != nil {
-		return nil, exit.AsUsage(fmt.Errorf("RANKWATCH_HTTP_LISTEN: %w; choose another address, port 0 for any, or off", err))
+		return nil, exit.AsUsage(fmt.Errorf("RANKWATCH_HTTP_LISTEN: cannot listen on %s: set the variable to an address of this machine, or off: %w", s.Listen, err))
 	}
 	return &Listener{ln: ln, token: s.Token.Set() || s.TokenFile != ""}, nil
 }
@@ -82,8 +86,11 @@ func (l *Listener) Close() error {
 	return l.ln.Close()
 }
 
-// URL is where the page is.
+// URL is where the page is, empty of a nil Listener.
 func (l *Listener) URL() string {
+	if l == nil {
+		return ""
+	}
 	at := l.ln.Addr().String()
 	if a, ok := l.ln.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
 		at = net.JoinHostPort("localhost", strconv.Itoa(a.Port))

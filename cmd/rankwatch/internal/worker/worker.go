@@ -209,14 +209,18 @@ func asUsage(err error) error {
 	return err
 }
 
-// adopt brings what the stream has of a watchlist into the state.
+// adopt brings what the stream has of a watchlist into the state. A bus that has
+// the connection and does not answer is as good as away.
 func (w *Worker) adopt(ctx context.Context, watchlist string) error {
 	if !w.publisher.Conn().IsConnected() {
-		return errors.New("not connected to NATS yet, and the watchlist is new here: the stream may know it")
+		return fmt.Errorf("%w: not connected to NATS, and the watchlist is new here: the stream may know it", watcher.ErrBusAway)
 	}
 	tracked, ack, departed, found, err := w.publisher.Head(ctx, watchlist)
-	if err != nil || !found {
-		return err
+	if err != nil {
+		return fmt.Errorf("%w: %w", watcher.ErrBusAway, err)
+	}
+	if !found {
+		return nil
 	}
 	if _, err := w.db.Adopt(ack, &tracked, departed); err != nil {
 		return fmt.Errorf("adopt %s: %w", watchlist, err)

@@ -4,16 +4,19 @@
 export function state(w, now) {
   if (w.condition) return w.condition.status;
   if (w.overdue && Date.parse(w.overdue) <= now) return 'overdue';
+  if (!w.read && w.outcome === 'paused') return w.reason === 'bus' ? 'bus' : 'paused';
   if (!w.read) return w.reading ? 'reading' : 'never';
   if (w.outcome === 'waiting' || w.outcome === 'rejected' || w.outcome === 'stale' || w.outcome === 'paused') return w.outcome;
   return 'well';
 }
 
 const WEIGHT = {
-  denied: 0, quota: 1, fenced: 2, stale: 3, rejected: 4, overdue: 5, paused: 6, waiting: 7, retired: 8, never: 9, reading: 10,
+  denied: 0, quota: 1, fenced: 2, stale: 3, rejected: 4, overdue: 5, paused: 6, waiting: 7, retired: 8, bus: 9, never: 10, reading: 11,
 };
 
-export const troubled = (s) => s !== 'well' && s !== 'reading' && s !== 'never';
+// group is what a state is counted as: nobody knows yet whether a watchlist that
+// was never read is fine.
+export const group = (s) => (s === 'well' ? 'well' : s === 'bus' || s === 'never' || s === 'reading' ? 'unread' : 'trouble');
 
 const text = new Intl.Collator(undefined, { numeric: true });
 
@@ -42,8 +45,7 @@ export function filter(lists, { q, state: want }, now) {
   const word = q.trim().toLowerCase();
   return lists.filter((w) => {
     if (word && !`${w.name} ${w.region}`.toLowerCase().includes(word)) return false;
-    if (want === 'all') return true;
-    return troubled(state(w, now)) === (want === 'trouble');
+    return want === 'all' || group(state(w, now)) === want;
   });
 }
 

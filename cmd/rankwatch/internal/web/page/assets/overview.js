@@ -1,6 +1,6 @@
 import { html, useEffect, useMemo, useReducer, useRef } from './vendor/htm/standalone.module.js';
 import { board, format, STATES } from './route.js';
-import { filter, order, paged, state, troubled } from './lists.js';
+import { filter, group, order, paged, state } from './lists.js';
 import { paths } from './api.js';
 import { Age, Choice, Failure, Flag, Loading, Search, SortHead, useApp, useResource, useTick } from './ui.js';
 import { Feed } from './live.js';
@@ -109,7 +109,7 @@ function Table({ rows, route, onSort }) {
 // schedule is the worker's own words, of which the common ones are told in the reader's.
 const schedule = (t, text) => (text.startsWith('every ') ? t('lists.every', { span: text.slice(6) }) : text);
 
-const TONES = { well: 'good', never: 'idle', reading: 'idle', waiting: 'wait', paused: 'wait', overdue: 'wait', rejected: 'wait', retired: 'idle' };
+const TONES = { well: 'good', never: 'idle', reading: 'idle', bus: 'wait', waiting: 'wait', paused: 'wait', overdue: 'wait', rejected: 'wait', retired: 'idle' };
 
 function Line({ w }) {
   const { t } = useApp();
@@ -131,7 +131,7 @@ function Line({ w }) {
 // worker said.
 function Why({ w, s }) {
   const { t } = useApp();
-  const c = w.condition ?? (troubled(s) && w.outcome !== 'changed' && w.outcome !== 'unchanged' ? w : null);
+  const c = w.condition ?? (group(s) !== 'well' && w.outcome !== 'changed' && w.outcome !== 'unchanged' ? w : null);
   if (c?.reason) {
     return html`<span class="why">${t.or(`reason.${c.reason}`, c.reason)}${w.failures > 1 && html` · ${t('lists.failures', { count: w.failures })}`}
       ${c.since && html` · <${Age} at=${c.since} />`}</span>${c.detail && html`<span class="detail">${c.detail}</span>`}`;

@@ -5,7 +5,7 @@ export const LINES = [5, 10, 20, 50, 100];
 export const SPANS = [30, 100, 300];
 export const SORTS = ['rank', 'change', 'creator', 'index', 'followers', 'gmv', 'units', 'pin'];
 export const SHOWN = ['all', 'entered', 'up', 'down', 'index', 'same', 'outside'];
-export const STATES = ['all', 'trouble', 'well'];
+export const STATES = ['all', 'trouble', 'unread', 'well'];
 export const ORDERS = ['name', 'state', 'read', 'next', 'revision', 'changed'];
 
 const one = (value, among, otherwise) => (among.includes(value) ? value : otherwise);

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { beginning, cursor, follow, pause, retryAfter } from '../assets/stream.js';
 import { empty, fold, ENTRIES } from '../assets/fold.js';
-import { board, format, parse } from '../assets/route.js';
+import { board, format, parse, STATES } from '../assets/route.js';
+import { filter, state } from '../assets/lists.js';
 import { LANGUAGES, pick, translator } from '../assets/i18n.js';
 import { distance, formats } from '../assets/format.js';
 import { columns, depth, lines, marks, spread, stroke, ticks } from '../assets/ranks.js';
@@ -191,4 +192,24 @@ test('rows: marks, orders, filters', async () => {
   assert.equal(await findRevision(45, 2, 9, at), 4);
   assert.equal(await findRevision(5, 2, 9, at), null);
   assert.equal(await findRevision(1e9, 2, 9, at), 9);
+});
+
+test('watchlists: what was never read is neither fine nor in need of attention', () => {
+  const never = { name: 'a', region: 'US', read: null, reading: false, outcome: null, reason: null, condition: null, overdue: new Date(1000).toISOString() };
+  const read = { ...never, read: new Date(0).toISOString(), outcome: 'unchanged' };
+  const paused = { outcome: 'paused', reason: 'bus' };
+  for (const [want, w, counted, now = 0] of [
+    ['never', never, 'unread'],
+    ['reading', { ...never, reading: true }, 'unread'],
+    ['bus', { ...never, ...paused }, 'unread'],
+    ['bus', { ...never, ...paused, reading: true }, 'unread'],
+    ['overdue', { ...never, ...paused }, 'trouble', 1000],
+    ['paused', { ...never, outcome: 'paused', reason: 'worker' }, 'trouble'],
+    ['stale', { ...never, condition: { status: 'stale' } }, 'trouble'],
+    ['well', read, 'well'],
+    ['paused', { ...read, outcome: 'paused', reason: 'backlog' }, 'trouble'],
+  ]) {
+    assert.equal(state(w, now), want);
+    assert.deepEqual(STATES.filter((s) => filter([w], { q: '', state: s }, now).length > 0), ['all', counted], want);
+  }
 });
