@@ -335,7 +335,7 @@ func (f *Files) watch(ctx context.Context, keys []string, each func(jetstream.Ke
 const relook = time.Minute
 
 func (f *Files) watchOnce(ctx context.Context, keys []string, each func(jetstream.KeyValueEntry) error) error {
-	w, err := f.kv.WatchFiltered(ctx, keys, jetstream.IgnoreDeletes())
+	w, err := f.kv.WatchFiltered(ctx, slices.Clone(keys), jetstream.IgnoreDeletes()) // it writes into them
 	if err != nil {
 		return fmt.Errorf("fleet: watch: %w", err)
 	}
