@@ -59,8 +59,8 @@ type Crew struct {
 	cfg     Config
 	log     *slog.Logger
 	started time.Time
-	queue *fleet.Queue
-	files *fleet.Files
+	queue   *fleet.Queue
+	files   *fleet.Files
 
 	order  atomic.Uint64 // of the file that the watcher has
 	hash   atomic.Pointer[string]
@@ -74,6 +74,7 @@ type Crew struct {
 	working map[string]time.Time // since when
 	file    []byte               // as this worker has it
 	differs bool                 // from the fleet's
+	applied time.Time            // when the fleet's was taken over
 	stats   Stats
 }
 

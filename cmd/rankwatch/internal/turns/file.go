@@ -2,6 +2,7 @@ package turns
 
 import (
 	"context"
+	"time"
 
 	"github.com/rankwatch/rankwatch/publisher/fleet"
 )
@@ -85,6 +86,7 @@ func (c *Crew) apply(f fleet.File) {
 	c.cfg.Watcher.Reload(lists)
 	first := c.order.Load() == 0
 	c.order.Store(f.Order)
+	c.applied = time.Now()
 	hash := f.Hash
 	c.hash.Store(&hash)
 	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)
@@ -100,4 +102,3 @@ func (c *Crew) compare(f fleet.File) {
 	defer c.mu.Unlock()
 	c.differs = fleet.Hash(c.file) != f.Hash
 }
-
