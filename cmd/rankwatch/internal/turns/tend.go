@@ -35,6 +35,7 @@ func (c *Crew) tend(ctx context.Context) error {
 		case <-timer.C:
 		case <-c.redo:
 		}
+		c.conflict()
 		next := jittered(tendEvery)
 		seen, err := c.arrange(ctx, order)
 		switch {
