@@ -166,6 +166,9 @@ func TestFleetScale(t *testing.T) {
 				t.Fatalf("%s: %s a second time (%v)", what, m.Subject, err)
 			}
 			seen[s.Watchlist] = true
+			if k := len(seen); k%2000 == 0 {
+				t.Logf("%s: %d after %s", what, k, time.Since(began).Round(time.Second))
+			}
 		}
 		rate := float64(n) / time.Since(began).Seconds()
 		t.Logf("%s: %d readings, %.0f a second; fetching alone %.0f (%.2f)", what, n, rate, floor, rate/floor)
