@@ -34,18 +34,18 @@ func Profiles(tracked []byte) (map[string]Profile, error) {
 	return all, nil
 }
 
-// ProfileOf is Profiles of one creator, and whether the board knows it.
-func ProfileOf(tracked []byte, uid string) (Profile, bool, error) {
+// ProfileOf is Profiles of one creator, nil if the board does not know it.
+func ProfileOf(tracked []byte, uid string) (*Profile, error) {
 	b, err := decodeBoard(tracked)
 	if err != nil {
-		return Profile{}, false, err
+		return nil, err
 	}
 	i := slices.IndexFunc(b.Rows, func(r diff.Row) bool { return r.UID == uid })
 	if i < 0 {
-		return Profile{}, false, nil
+		return nil, nil //nolint:nilnil // as documented
 	}
 	p, err := b.profileOf(i)
-	return p, err == nil, err
+	return &p, err
 }
 
 func (b *board) profileOf(i int) (p Profile, err error) {

@@ -171,13 +171,12 @@ func TestProfilesAreWhatTheSourceSaid(t *testing.T) {
 		if got.Creator.UID != uid || got.PeakRank != peak || got.FirstSeen.IsZero() {
 			t.Errorf("%s: %+v", uid, got)
 		}
-		one, known, err := ProfileOf(r.store.loaded["us"].Board, uid)
-		if err != nil || !known || !reflect.DeepEqual(one, got) {
-			t.Errorf("%s alone: %+v, %v, %v", uid, one, known, err)
+		if one, err := ProfileOf(r.store.loaded["us"].Board, uid); err != nil || !reflect.DeepEqual(one, &got) {
+			t.Errorf("%s alone: %+v, %v", uid, one, err)
 		}
 	}
-	if _, known, err := ProfileOf(r.store.loaded["us"].Board, "nobody"); known || err != nil {
-		t.Errorf("of nobody: %v, %v", known, err)
+	if p, err := ProfileOf(r.store.loaded["us"].Board, "nobody"); p != nil || err != nil {
+		t.Errorf("of nobody: %v, %v", p, err)
 	}
 	if none, err := Profiles(nil); err != nil || len(none) != 0 {
 		t.Errorf("of no board: %v, %v", none, err)
@@ -191,9 +190,9 @@ func TestProfilesAreWhatTheSourceSaid(t *testing.T) {
 func TestABoardStoredWithoutDetailsStillTellsWhoAndSinceWhen(t *testing.T) {
 	t.Parallel()
 	bare := encodeBoard(&diff.Board{Rows: []diff.Row{{UID: "a", Index: 9, Rank: 2, Member: true, Peak: 1, FirstSeen: 5000}}}, func(buf []byte, _ int) []byte { return buf })
-	p, known, err := ProfileOf(bare, "a")
-	if err != nil || !known || p.PeakRank != 1 || !p.FirstSeen.Equal(time.Unix(5, 0)) || p.Creator.UID != "a" || p.Creator.Nickname != nil || p.Metrics.USDGMV != nil {
-		t.Errorf("%+v, %v, %v", p, known, err)
+	p, err := ProfileOf(bare, "a")
+	if err != nil || p == nil || p.PeakRank != 1 || !p.FirstSeen.Equal(time.Unix(5, 0)) || p.Creator.UID != "a" || p.Creator.Nickname != nil || p.Metrics.USDGMV != nil {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

@@ -248,6 +248,20 @@ func TestNothingIsWiderThanAPhone(t *testing.T) {
 	})
 }
 
+// A best rank is one board's, so it stands beside that board.
+func TestACreatorsBestRankStandsBesideItsBoard(t *testing.T) {
+	t.Parallel()
+	b := open(t, theDemo(t).page)
+	b.visit("#/board/us-beauty")
+	b.ready()
+	b.do(chromedp.Evaluate[chromedp.Void](`location.hash = document.querySelector('[data-board] tbody a[href*="#/creator/"]').hash`))
+	b.until(`document.querySelector('[data-on="us-beauty"] [data-peak]')?.dataset.peak === '1'`)
+	if got := eval[string](b, `document.querySelector('.facts').innerText`); strings.Contains(got, "rank") {
+		t.Errorf("what is told of all boards has a rank: %s", got)
+	}
+	b.shoot("creator")
+}
+
 func TestDarkIsDarkAndLightIsLight(t *testing.T) {
 	t.Parallel()
 	b := open(t, theDemo(t).page)

@@ -242,16 +242,31 @@ func (w *Worker) TokenStanding() *watcher.Condition { return w.watcher.TokenStan
 // and the revision that this was last published as. It is nil of a watchlist
 // that was not read yet.
 func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
-	l, err := w.db.Load(watchlist)
-	if errors.Is(err, state.ErrClosed) {
-		// The worker is ending, and nobody can be told more than that.
-		return nil, 0, fmt.Errorf("%w: %w", history.ErrGone, err)
-	}
+	l, err := w.load(watchlist)
 	if err != nil || !l.Known {
 		return nil, 0, err
 	}
 	p, err := watcher.Profiles(l.Board)
 	return p, l.Revision, err
+}
+
+// Profile is Profiles of one creator, nil if there is none.
+func (w *Worker) Profile(watchlist, uid string) (*watcher.Profile, uint64, error) {
+	l, err := w.load(watchlist)
+	if err != nil || !l.Known {
+		return nil, 0, err
+	}
+	p, err := watcher.ProfileOf(l.Board, uid)
+	return p, l.Revision, err
+}
+
+func (w *Worker) load(watchlist string) (state.Loaded, error) {
+	l, err := w.db.Load(watchlist)
+	if errors.Is(err, state.ErrClosed) {
+		// The worker is ending, and nobody can be told more than that.
+		return l, fmt.Errorf("%w: %w", history.ErrGone, err)
+	}
+	return l, err
 }
 
 // Conn is the worker's connection to the bus.

@@ -1,5 +1,6 @@
 import { html, useEffect, useMemo, useRef, useState } from './vendor/htm/standalone.module.js';
 import { format, LINES, SPANS } from './route.js';
+import { period } from './i18n.js';
 import { differing, findRevision } from './rows.js';
 import { paths } from './api.js';
 import { Age, Choice, Failure, Loading, Pick, useApp, useResource } from './ui.js';
@@ -55,8 +56,6 @@ function Missing({ name, version }) {
   const which = data.watchlists.some((w) => w.name === name) ? 'noReading' : 'unknown';
   return html`<div class="notice"><h2>${t(`board.${which}`)}</h2><p>${t(`board.${which}.text`)}</p><p><a href=${format({ view: 'watchlists' })}>${t('nowhere.back')}</a></p></div>`;
 }
-
-export const period = (t, p) => (p ? t.or(`period.${p.type}`, `${p.type} ${p.value}`, { value: p.value }) : t('period.none'));
 
 // useNews counts the boards that came for a watchlist, and knows the newest.
 function useNews(name) {

@@ -38,3 +38,6 @@ export function translator(language) {
   t.language = language;
   return t;
 }
+
+// period is the span of time that a board covers, in words.
+export const period = (t, p) => (p ? t.or(`period.${p.type}`, `${p.type} ${p.value}`, { value: p.value }) : t('period.none'));
