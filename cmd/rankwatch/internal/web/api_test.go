@@ -74,6 +74,15 @@ func TestWatchlistsTellWhatWorkerAndStreamKnow(t *testing.T) {
 	if !got.Bus || got.Sequence == nil || got.Token == nil || got.Token.Detail != "used up" || len(got.Watchlists) != 2 {
 		t.Fatalf("%+v", got)
 	}
+	for query, want := range map[string]string{"name=us-beauty": "us-beauty", "name=us-beauty&name=br-all&name=br-all": "br-all us-beauty", "name=nope": ""} {
+		var names []string
+		for _, w := range of[api.Watchlists](t, s.get("/api/v1/watchlists?"+query)).Watchlists {
+			names = append(names, w.Name)
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("%s: %q, want %s", query, names, want)
+		}
+	}
 	br, us := got.Watchlists[0], got.Watchlists[1]
 	if us.Revision == nil || *us.Revision != 3 || *us.Sequence != *got.Sequence || us.Schedule != "every 1h30m" || us.Period != "month latest" || us.Failures != 3 || !us.Reading ||
 		*us.Outcome != "rejected" || us.Condition.Status != "stale" || !within(us.Overdue, at.Add(90*time.Minute), at.Add(3*time.Hour)) {
@@ -320,6 +329,8 @@ func TestMistakesAreToldWithWhatWouldBeRight(t *testing.T) {
 		{history + "uid=", 400, "uid is empty"},
 		{history + strings.Repeat("uid=1&", 201), 400, "200"},
 		{"/api/v1/watchlists?all=1", 400, "unknown parameter"},
+		{"/api/v1/watchlists?name=", 400, "name is empty"},
+		{"/api/v1/watchlists?" + strings.Repeat("name=a&", 101), 400, "100 is the most"},
 		{"/api/v1/watchlists/nope/board", 404, `no watchlist \"nope\"`},
 		{"/api/v1/watchlists/br-all/board", 404, "nothing was published of br-all yet"},
 		{"/api/v1/watchlists/br-all/history?top=1", 404, "nothing was published of br-all yet"},

@@ -8,6 +8,7 @@ import { Rows } from './table.js';
 import { Leavers } from './leavers.js';
 import { Chart } from './chart.js';
 import { Feed } from './live.js';
+import { Standing } from './standing.js';
 
 const SETTLE = 150;
 const FLASH = 2500;
@@ -32,6 +33,7 @@ export function Board({ route, theme }) {
     <div class="main-column">
       <div class="page-head"><h1 tabindex="-1">${route.name}</h1>
         ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, t('lists.top', { top: data.rules.top }), period(t, data.period)].join(' · ')}</p>`}</div>
+      <${Standing} name=${route.name} board=${known} />
       ${error && !known && (missing ? html`<${Missing} name=${route.name} version=${version} />`
         : html`<${Failure} error=${error} retry=${answer.retry} words=${{ 404: t('error.404.board') }} />`)}
       ${error && known && html`<p class="notice notice-slim" role="status">${t('error.stale', { when: f.since(new Date(answer.at).toISOString()) })}</p>`}
@@ -50,7 +52,7 @@ export function Board({ route, theme }) {
 // Missing tells a watchlist that has no board yet from one that there is not.
 function Missing({ name, version }) {
   const { t } = useApp();
-  const { data, error, retry } = useResource(paths.watchlists(), version);
+  const { data, error, retry } = useResource(paths.watchlists(name), version);
   if (error && !data) return html`<${Failure} error=${error} retry=${retry} />`;
   if (!data) return html`<${Loading} />`;
   const which = data.watchlists.some((w) => w.name === name) ? 'noReading' : 'unknown';

@@ -73,6 +73,8 @@ export default {
   'lists.events': { one: '{count} event', other: '{count} events' },
   'lists.every': 'every {span}',
 
+  'standing.unknown': 'How this watchlist is doing is not known: rankwatch did not say.',
+
   'bus.title': 'The message bus is away',
   'bus.text': 'Readings go on and their events wait in the worker; they arrive in order once it is back. Revisions, boards and history cannot be shown until then.',
   'token.condition.denied': 'FastMoss refuses the API token',

@@ -73,6 +73,8 @@ export default {
   'lists.events': { other: '{count} 个事件' },
   'lists.every': '每 {span}',
 
+  'standing.unknown': '无法得知此榜单的状态：rankwatch 没有回答。',
+
   'bus.title': '消息总线不可用',
   'bus.text': '榜单仍在读取，事件暂存在工作进程中，总线恢复后会依次送达。在此之前无法显示版本、榜单和历史。',
   'token.condition.denied': 'FastMoss 拒绝了 API 令牌',
