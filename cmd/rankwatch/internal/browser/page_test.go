@@ -245,6 +245,17 @@ func TestNothingIsWiderThanAPhone(t *testing.T) {
 			t.Errorf("%s is %d pixels wide", view, got)
 		}
 		b.shoot(view)
+		if view != "board" {
+			return
+		}
+		// A column's head keeps to its column, and no figure is cut off.
+		for _, f := range eval[[]string](b, `[...document.querySelectorAll('[data-board] thead th')].filter((th) => th.offsetParent !== null && th.querySelector('button').getBoundingClientRect().right > th.getBoundingClientRect().right)
+			.concat([...document.querySelectorAll('[data-board] tbody .figure')].filter((e) => e.getBoundingClientRect().right > e.closest('th').getBoundingClientRect().right))
+			.slice(0, 5).map((e) => e.innerText)`) {
+			t.Errorf("%q does not fit", f)
+		}
+		b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('[data-board] thead').scrollIntoView()`))
+		b.shoot("rows")
 	})
 }
 

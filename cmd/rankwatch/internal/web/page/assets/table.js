@@ -81,7 +81,7 @@ class Row extends Component {
       <td role="cell" class="c-change"><${Mark} change=${row.change} />${row.edge && html` <span class="mark mark-edge" title=${t('mark.edge')}>${t('mark.short.edge')}</span>`}</td>
       <th role="rowheader" scope="row" class="c-creator"><a class="name" href=${format({ view: 'creator', uid: row.uid })} title=${t('creator.here', { name })}><bdi>${name}</bdi></a>
         <span class="sub"><a class="handle" href=${row.url} target="_blank" rel="noopener noreferrer" aria-label=${t('creator.fastmossOf', { name: row.unique_id || name })}><bdi>${row.unique_id ? `@${row.unique_id}` : t('creator.fastmoss')}</bdi><span aria-hidden="true"> ↗</span></a></span>
-        ${p && html`<span class="sub narrow-only">${[p.follower_count !== null && `${f.compact(p.follower_count)} ${t('col.followers').toLowerCase()}`, p.metrics?.usd_gmv !== null && f.compactDollars(p.metrics?.usd_gmv)].filter(Boolean).join(' · ')}</span>`}</th>
+        ${p && html`<span class="sub narrow-only">${[p.follower_count !== null && `${f.compact(p.follower_count)} ${t('col.followers').toLowerCase()}`, p.metrics?.usd_gmv !== null && `${f.compactDollars(p.metrics?.usd_gmv)} ${t('col.gmv')}`].filter(Boolean).map((x) => html`<span class="figure">${x}</span> `)}</span>`}</th>
       <td role="cell" class="number c-index">${f.integer(row.potential_index)}${step ? html`<span class=${`step ${step > 0 ? 'step-up' : 'step-down'}`}>${f.signed(step)}</span>` : html`<span class="step"></span>`}</td>
       <td role="cell" class="number c-wide">${f.integer(p?.follower_count)}</td>
       <td role="cell" class="number c-wide">${f.dollars(p?.metrics?.usd_gmv)}</td>
