@@ -27,15 +27,17 @@ export function Board({ route, theme }) {
   useEffect(() => {
     document.title = `${route.name}${route.rev ? ` · ${t('board.revision', { revision: String(route.rev) })}` : ''} · rankwatch`;
   }, [t, route.name, route.rev]);
-  const known = data !== null;
-  const missing = !known && error?.status === 404 && !route.rev;
-  return html`<div class="page with-side" data-board=${route.name} data-revision=${data?.revision}>
+  // There may be a board of another revision still; it is not the one that is asked for.
+  const unheld = error?.status === 404 && route.rev !== null;
+  const known = data !== null && !unheld;
+  const missing = !known && error?.status === 404 && !unheld;
+  return html`<div class="page with-side" data-board=${route.name} data-revision=${known ? data.revision : undefined}>
     <div class="main-column">
       <div class="page-head"><h1 tabindex="-1">${route.name}</h1>
         ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, t('lists.top', { top: data.rules.top }), period(t, data.period)].join(' · ')}</p>`}</div>
       <${Standing} name=${route.name} board=${known} />
       ${error && !known && (missing ? html`<${Missing} name=${route.name} version=${version} />`
-        : html`<${Failure} error=${error} retry=${answer.retry} words=${{ 404: t('error.404.board') }} />`)}
+        : unheld ? html`<${Unheld} route=${route} version=${version} again=${answer.retry} />` : html`<${Failure} error=${error} retry=${answer.retry} />`)}
       ${error && known && html`<p class="notice notice-slim" role="status">${t('error.stale', { when: f.since(new Date(answer.at).toISOString()) })}</p>`}
       ${!known && !error && html`<${Loading} />`}
       ${known && html`
@@ -47,6 +49,23 @@ export function Board({ route, theme }) {
     </div>
     <aside class="side" aria-label=${t('live.on', { name: route.name })}><h2>${t('live.title')}</h2><${Feed} only=${route.name} bound=${8} /><p><a href="#/live">${t('live.all')}</a></p></aside>
   </div>`;
+}
+
+// Unheld says why there is no board of a revision: it is still to come, or gone.
+function Unheld({ route, version, again }) {
+  const { t } = useApp();
+  const { data, error, retry } = useResource(paths.board(route.name), version);
+  useEffect(() => {
+    if (data && data.first_revision <= route.rev && route.rev <= data.latest_revision) again(); // it came meanwhile
+  }, [data?.latest_revision]);
+  if (error?.status === 404) return html`<${Missing} name=${route.name} version=${version} />`;
+  if (error && !data) return html`<${Failure} error=${error} retry=${retry} />`;
+  if (!data) return html`<${Loading} />`;
+  const { first_revision: first, latest_revision: latest } = data;
+  const why = route.rev > latest ? 'toCome' : route.rev < first ? 'gone' : 'lacking';
+  return html`<div class="notice" data-unheld=${route.rev}><h2>${t('board.unheld', { revision: String(route.rev) })}</h2>
+    <p>${t(`board.unheld.${why}`, { first: String(first), latest: String(latest) })}</p>
+    <p><a href=${format({ ...route, rev: null })}>${t('board.unheld.latest')}</a>${why === 'gone' && html` · <a href=${format({ ...route, rev: first })}>${t('board.unheld.first')}</a>`}</p></div>`;
 }
 
 // Missing tells a watchlist that has no board yet from one that there is not.

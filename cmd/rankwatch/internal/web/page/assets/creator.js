@@ -31,7 +31,9 @@ export function Creator({ route }) {
   const { data, error } = answer;
   const name = data ? nameOf(data) : route.uid;
   useEffect(() => { document.title = `${name} · rankwatch`; }, [name]);
-  if (error && !data) return html`<div class="page page-narrow"><h1 tabindex="-1">${t('creator.title')}</h1><${Failure} error=${error} retry=${answer.retry} words=${{ 404: t('error.404.creator') }} /></div>`;
+  if (error && !data) return html`<div class="page page-narrow"><h1 tabindex="-1">${t('creator.title')}</h1>
+    ${error.status === 404 ? html`<div class="notice" data-unknown=${route.uid}><h2>${t('creator.unknown', { uid: route.uid })}</h2><p>${t('creator.unknown.text')}</p><p><a href=${format({ view: 'watchlists' })}>${t('nowhere.back')}</a></p></div>`
+    : html`<${Failure} error=${error} retry=${answer.retry} />`}</div>`;
   if (!data) return html`<div class="page page-narrow"><h1 tabindex="-1">${t('creator.title')}</h1><${Loading} /></div>`;
   const now = data.boards.filter((b) => b.rank !== null);
   const past = data.boards.filter((b) => b.rank === null);
