@@ -49,6 +49,9 @@ func TestAWatchlistIsChosenAndItsChartDrawn(t *testing.T) {
 	b := open(t, theDemo(t).page)
 	b.visit("")
 	b.until(`document.querySelector('a[href*="us-beauty"]') !== null`)
+	if got := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); got[0] > got[1] {
+		t.Errorf("the overview is %d pixels wide in a window of %d", got[0], got[1])
+	}
 	b.shoot("overview")
 	b.do(chromedp.Click(`main a[href*="us-beauty"]`))
 	b.until(`document.querySelector('[data-board="us-beauty"]') !== null && Number(document.querySelector('[data-board]').dataset.revision) > 1`)

@@ -84,6 +84,7 @@ func TestABoardSaysThatItsReadingsFail(t *testing.T) {
 	t.Parallel()
 	page, source := aWorker(t)
 	b := open(t, page)
+	b.do(chromedp.EmulateViewport(1280, 800))
 	b.visit("#/board/us")
 	b.until(`document.querySelector('.standing')?.dataset.state === 'well' && document.querySelector('[data-board] tbody tr') !== null`)
 	if err := source.SetFaults(simulator.Fault{Kind: simulator.ServerError, Rate: 1}); err != nil {
@@ -105,6 +106,10 @@ func TestABoardSaysThatItsReadingsFail(t *testing.T) {
 	if got := eval[string](b, `document.querySelector('[data-watchlist] .flag').innerText + document.querySelector('[data-watchlist] .detail').innerText`); got != why {
 		t.Errorf("the overview says %q, the board %q", got, why)
 	}
+	if got := eval[[]int](b, `[document.querySelector('[data-watchlist] td').clientWidth, document.querySelector('.main-column').clientWidth - document.querySelector('.lists').offsetWidth]`); got[0] < 260 || got[1] < 0 {
+		t.Errorf("what the matter is has %d pixels, and the table %d more than it takes", got[0], got[1])
+	}
+	b.shoot("overview")
 	b.do(chromedp.Evaluate[chromedp.Void](`history.back()`))
 	b.until(`document.querySelector('.standing')?.dataset.state === 'stale'`)
 	if err := source.SetFaults(); err != nil {

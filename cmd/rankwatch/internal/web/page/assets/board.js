@@ -1,6 +1,6 @@
 import { html, useEffect, useMemo, useRef, useState } from './vendor/htm/standalone.module.js';
 import { format, LINES, SPANS } from './route.js';
-import { period } from './i18n.js';
+import { period, places } from './i18n.js';
 import { differing, findRevision } from './rows.js';
 import { paths } from './api.js';
 import { Age, Choice, Failure, Loading, Pick, useApp, useResource } from './ui.js';
@@ -34,7 +34,7 @@ export function Board({ route, theme }) {
   return html`<div class="page with-side" data-board=${route.name} data-revision=${known ? data.revision : undefined}>
     <div class="main-column">
       <div class="page-head"><h1 tabindex="-1">${route.name}</h1>
-        ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, t('lists.top', { top: data.rules.top }), period(t, data.period)].join(' · ')}</p>`}</div>
+        ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, places(t, data.rules), period(t, data.period)].join(' · ')}</p>`}</div>
       <${Standing} name=${route.name} board=${known} />
       ${error && !known && (missing ? html`<${Missing} name=${route.name} version=${version} />`
         : unheld ? html`<${Unheld} route=${route} version=${version} again=${answer.retry} />` : html`<${Failure} error=${error} retry=${answer.retry} />`)}
@@ -129,7 +129,7 @@ function Revisions({ data, route, latest, busy }) {
       ${past ? html`<a class="button turn" rel="next" href=${at(next)} title=${t('board.following')} aria-label=${t('board.following')}>›</a>` : html`<span class="button turn off" aria-hidden="true">›</span>`}
       ${route.rev !== null && html`<a class="button" href=${at(null)}>${t('board.latest')}</a>`}
     </span>
-    <span class="rev-time">${t('board.readAt', { when: f.moment(data.fetched_at) })} (<${Age} at=${data.fetched_at} />)</span>
+    <span class="rev-time">${t('board.readAt', { when: f.moment(data.fetched_at) })}${t('list.open')}<${Age} at=${data.fetched_at} />${t('list.close')}</span>
     <${Jump} data=${data} route=${route} latest=${latest} />
   </nav>`;
 }

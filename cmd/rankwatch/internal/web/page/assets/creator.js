@@ -70,7 +70,7 @@ function Place({ b, uid, version, trend }) {
       ${' '}${b.rank === null ? html`<${Flag} tone="idle">${t('creator.notSeen')}<//>` : !b.member && html`<${Flag} tone="idle">${t('creator.outside')}<//>`}
       <span class="sub">${[b.potential_index !== null && t('chart.index', { index: b.potential_index }), t('creator.at', { revision: String(b.revision) }), b.period?.value].filter(Boolean).join(' · ')} · <${Age} at=${b.time} /></span>
       ${(b.peak_rank !== null || b.first_seen !== null) && html`<span class="sub" data-peak=${b.peak_rank}>${[b.peak_rank !== null && t('creator.peak', { rank: b.peak_rank }), b.first_seen !== null && t('creator.firstSeen', { when: f.moment(b.first_seen) })].filter(Boolean).join(' · ')}</span>`}
-      ${b.last && html`<span class="sub">${t('creator.last')}: <${Mark} change=${b.last} /> ${b.last_revision !== null && html`<a href=${format(board(b.watchlist, { rev: b.last_revision }))}>${t('creator.at', { revision: String(b.last_revision) })}</a>`} <${Age} at=${b.last_time} /></span>`}
+      ${b.last && html`<span class="sub">${t('list.of', { what: t('creator.last') })}<${Mark} change=${b.last} /> ${b.last_revision !== null && html`<a href=${format(board(b.watchlist, { rev: b.last_revision }))}>${t('creator.at', { revision: String(b.last_revision) })}</a>`} <${Age} at=${b.last_time} /></span>`}
     </div>
     ${trend && html`<${Trend} b=${b} uid=${uid} version=${version} />`}
   </li>`;

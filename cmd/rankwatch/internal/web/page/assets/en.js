@@ -9,11 +9,11 @@ export default {
   'theme.light': 'Light',
   'theme.dark': 'Dark',
   'nav.watchlists': 'Watchlists',
-  'nav.live': 'Live',
+  'nav.live': 'Events',
   'nowhere.title': 'There is no such page',
   'nowhere.back': 'Back to the watchlists',
 
-  'link.live': 'Live',
+  'link.live': 'Connected',
   'link.connecting': 'Connecting',
   'link.waiting': 'Reconnecting',
   'link.waitingIn': 'Reconnecting {when}',
@@ -62,7 +62,7 @@ export default {
   'lists.failures': { one: '{count} failure', other: '{count} failures in a row' },
   'lists.since': 'since {when}',
   'lists.top': 'top {top}',
-  'lists.margin': '+{margin}',
+  'lists.topMargin': 'top {top}, out past {leave}',
   'lists.allRegions': 'all regions',
   'lists.page': 'Page {at} of {pages}',
   'lists.pages': 'Pages',
@@ -70,6 +70,10 @@ export default {
   'lists.following': 'Next page',
   'lists.events': { one: '{count} event', other: '{count} events' },
   'lists.every': 'every {span}',
+  'span.h': '{n}h',
+  'span.m': '{n}m',
+  'span.s': '{n}s',
+  'span.join': ' ',
 
   'standing.unknown': 'How this watchlist is doing is not known: rankwatch did not say.',
 
@@ -308,4 +312,7 @@ export default {
   'live.quiet': 'no events',
 
   'list.join': ', ',
+  'list.of': '{what}: ',
+  'list.open': ' (',
+  'list.close': ')',
 };

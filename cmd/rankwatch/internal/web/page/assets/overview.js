@@ -1,5 +1,6 @@
 import { html, useEffect, useMemo, useRef } from './vendor/htm/standalone.module.js';
 import { board, format, STATES } from './route.js';
+import { places, schedule } from './i18n.js';
 import { filter, order, paged, state } from './lists.js';
 import { paths } from './api.js';
 import { Age, Choice, Failure, Loading, Search, SortHead, useApp, useResource, useTick } from './ui.js';
@@ -68,9 +69,6 @@ function Table({ rows, route, onSort }) {
   </table>`;
 }
 
-// schedule is the worker's own words, of which the common ones are told in the reader's.
-const schedule = (t, text) => (text.startsWith('every ') ? t('lists.every', { span: text.slice(6) }) : text);
-
 function Line({ w }) {
   const { t } = useApp();
   const now = useTick();
@@ -78,7 +76,7 @@ function Line({ w }) {
   const late = w.overdue && Date.parse(w.overdue) <= now;
   return html`<tr role="row" data-watchlist=${w.name}>
     <th role="rowheader" scope="row"><a class="list-name" href=${format(board(w.name))}>${w.name}</a>
-      <span class="sub">${w.region === 'all' ? t('lists.allRegions') : w.region} · ${t('lists.top', { top: w.top })}${w.margin > 0 && t('lists.margin', { margin: w.margin })} · ${schedule(t, w.schedule)}</span></th>
+      <span class="sub">${w.region === 'all' ? t('lists.allRegions') : w.region} · ${places(t, w)} · ${schedule(t, w.schedule)}</span></th>
     <td role="cell" data-label=${t('lists.condition')}><${State} s=${s} /> <${Why} w=${w} s=${s} /></td>
     <td role="cell" data-label=${t('lists.read')} class=${late ? 'late' : ''}>${w.read ? html`<${Age} at=${w.read} />` : t('lists.never')}${late && html` <span class="late-word">${t('lists.overdue')}</span>`}</td>
     <td role="cell" data-label=${t('lists.next')}>${w.reading ? t('lists.reading') : w.next ? html`<${Age} at=${w.next} due=${t('lists.due')} />` : t('lists.unplanned')}</td>

@@ -27,7 +27,7 @@ export function Why({ w, s }) {
       ${c.since && html` · <${Age} at=${c.since} />`}</span>${c.detail && html`<span class="detail">${c.detail}</span>`}`;
   }
   if (!w.outcome) return null;
-  return html`<span class="why">${t.or(`outcome.${w.outcome}`, w.outcome)}${w.outcome === 'baseline' && w.reason && html`: ${t.or(`reason.${w.reason}`, w.reason)}`}${w.events > 0 && html` · ${t('lists.events', { count: w.events })}`}</span>`;
+  return html`<span class="why">${w.outcome === 'baseline' && w.reason ? t('list.of', { what: t('outcome.baseline') }) + t.or(`reason.${w.reason}`, w.reason) : t.or(`outcome.${w.outcome}`, w.outcome)}${w.events > 0 && html` · ${t('lists.events', { count: w.events })}`}</span>`;
 }
 
 // Banners tell what concerns all watchlists.

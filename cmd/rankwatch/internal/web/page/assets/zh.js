@@ -9,11 +9,11 @@ export default {
   'theme.light': '浅色',
   'theme.dark': '深色',
   'nav.watchlists': '监控榜单',
-  'nav.live': '实时',
+  'nav.live': '事件',
   'nowhere.title': '没有这个页面',
   'nowhere.back': '返回监控榜单',
 
-  'link.live': '实时',
+  'link.live': '已连接',
   'link.connecting': '正在连接',
   'link.waiting': '正在重连',
   'link.waitingIn': '{when}重连',
@@ -62,7 +62,7 @@ export default {
   'lists.failures': { other: '连续失败 {count} 次' },
   'lists.since': '始于{when}',
   'lists.top': '前 {top} 名',
-  'lists.margin': '+{margin}',
+  'lists.topMargin': '前 {top} 名，跌出第 {leave} 名掉榜',
   'lists.allRegions': '全部地区',
   'lists.page': '第 {at} / {pages} 页',
   'lists.pages': '分页',
@@ -70,6 +70,10 @@ export default {
   'lists.following': '下一页',
   'lists.events': { other: '{count} 个事件' },
   'lists.every': '每 {span}',
+  'span.h': '{n} 小时',
+  'span.m': '{n} 分钟',
+  'span.s': '{n} 秒',
+  'span.join': ' ',
 
   'standing.unknown': '无法得知此榜单的状态：rankwatch 没有回答。',
 
@@ -308,4 +312,7 @@ export default {
   'live.quiet': '无事件',
 
   'list.join': '，',
+  'list.of': '{what}：',
+  'list.open': '（',
+  'list.close': '）',
 };
