@@ -302,10 +302,14 @@ func appendCategory(buf []byte, c event.Category) []byte {
 
 func (d *unpacker) category() event.Category { return event.Category{ID: d.int(), Name: d.string()} }
 
-// item reads what encodeProfile wrote. UID and index are the row's.
+// item reads what encodeProfile wrote. UID and index are the row's, and all that
+// is known where the board was stored without profiles.
 func (p profile) item(r *diff.Row) (fastmoss.Item, error) {
 	d := &unpacker{text: string(p)}
 	it := fastmoss.Item{UID: r.UID, PotentialIndex: r.Index}
+	if p == "" {
+		return it, nil
+	}
 	has := d.uint()
 	it.UniqueID, it.Nickname, it.Avatar, it.Region = d.string(), d.string(), d.string(), d.string()
 	if has&hasCategory != 0 {

@@ -2,12 +2,14 @@ package watcher
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/rankwatch/rankwatch/diff"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
@@ -169,12 +171,28 @@ func TestProfilesAreWhatTheSourceSaid(t *testing.T) {
 		if got.Creator.UID != uid || got.PeakRank != peak || got.FirstSeen.IsZero() {
 			t.Errorf("%s: %+v", uid, got)
 		}
+		if one, err := ProfileOf(r.store.loaded["us"].Board, uid); err != nil || !reflect.DeepEqual(one, &got) {
+			t.Errorf("%s alone: %+v, %v", uid, one, err)
+		}
+	}
+	if p, err := ProfileOf(r.store.loaded["us"].Board, "nobody"); p != nil || err != nil {
+		t.Errorf("of nobody: %v, %v", p, err)
 	}
 	if none, err := Profiles(nil); err != nil || len(none) != 0 {
 		t.Errorf("of no board: %v, %v", none, err)
 	}
 	if _, err := Profiles([]byte{boardVersion, 1, 2}); err == nil {
 		t.Error("a torn board was read")
+	}
+}
+
+// As it is where all details would be more than a message can hold.
+func TestABoardStoredWithoutDetailsStillTellsWhoAndSinceWhen(t *testing.T) {
+	t.Parallel()
+	bare := encodeBoard(&diff.Board{Rows: []diff.Row{{UID: "a", Index: 9, Rank: 2, Member: true, Peak: 1, FirstSeen: 5000}}}, func(buf []byte, _ int) []byte { return buf })
+	p, err := ProfileOf(bare, "a")
+	if err != nil || p == nil || p.PeakRank != 1 || !p.FirstSeen.Equal(time.Unix(5, 0)) || p.Creator.UID != "a" || p.Creator.Nickname != nil || p.Metrics.USDGMV != nil {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

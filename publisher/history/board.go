@@ -213,7 +213,7 @@ func (r *Reader) last(ctx context.Context, watchlist, filter string, opts ...jet
 	if last == nil {
 		return nil, missing(watchlist)
 	}
-	return &Message{Subject: last.Subject, Sequence: last.Sequence, Stored: last.Time, Data: last.Data}, nil
+	return &Message{Subject: last.Subject, Sequence: last.Sequence, Stored: last.Time, Header: last.Header, Data: last.Data}, nil
 }
 
 // boardFrom returns the first board at a sequence or after it.

@@ -55,6 +55,24 @@ func (r *Reader) Heads(ctx context.Context) ([]Head, error) {
 	return out, p.run(ctx)
 }
 
+// Tracked is what the worker remembered at a watchlist's newest board, and that
+// board's revision, or ErrNotFound: see Heads.
+func (r *Reader) Tracked(ctx context.Context, watchlist string) (event.Tracked, uint64, error) {
+	m, err := r.last(ctx, watchlist, r.heads()+watchlist)
+	if err != nil {
+		return event.Tracked{}, 0, err
+	}
+	n, err := strconv.ParseUint(m.Header.Get(event.RevisionHeader), 10, 64)
+	var t event.Tracked
+	if err == nil {
+		t, err = event.UnpackTracked(m.Data)
+	}
+	if err != nil {
+		return t, 0, fmt.Errorf("head of %s, %w: %w", watchlist, ErrNotFound, err) // of another version
+	}
+	return t, n, nil
+}
+
 // Swept is the sequence below which the worker has deleted events and old boards
 // for their age, 0 if it has not yet. Known is false for a stream that no worker
 // of this version looks after, of which nothing can be said.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,6 +49,9 @@ func TestAWatchlistIsChosenAndItsChartDrawn(t *testing.T) {
 	b := open(t, theDemo(t).page)
 	b.visit("")
 	b.until(`document.querySelector('a[href*="us-beauty"]') !== null`)
+	if got := eval[[]int](b, `[document.documentElement.scrollWidth, innerWidth]`); got[0] > got[1] {
+		t.Errorf("the overview is %d pixels wide in a window of %d", got[0], got[1])
+	}
 	b.shoot("overview")
 	b.do(chromedp.Click(`main a[href*="us-beauty"]`))
 	b.until(`document.querySelector('[data-board="us-beauty"]') !== null && Number(document.querySelector('[data-board]').dataset.revision) > 1`)
@@ -245,7 +249,71 @@ func TestNothingIsWiderThanAPhone(t *testing.T) {
 			t.Errorf("%s is %d pixels wide", view, got)
 		}
 		b.shoot(view)
+		if view != "board" {
+			return
+		}
+		// A column's head keeps to its column, and no figure is cut off.
+		for _, f := range eval[[]string](b, `[...document.querySelectorAll('[data-board] thead th')].filter((th) => th.offsetParent !== null && th.querySelector('button').getBoundingClientRect().right > th.getBoundingClientRect().right)
+			.concat([...document.querySelectorAll('[data-board] tbody .figure')].filter((e) => e.getBoundingClientRect().right > e.closest('th').getBoundingClientRect().right))
+			.slice(0, 5).map((e) => e.innerText)`) {
+			t.Errorf("%q does not fit", f)
+		}
+		b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('[data-board] thead').scrollIntoView()`))
+		b.shoot("rows")
 	})
+}
+
+// What is asked for and is not there is told with what is.
+func TestARevisionAndACreatorThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	b := open(t, theDemo(t).page)
+	b.forgiven = true // a browser tells its console of each 404
+	b.visit("#/board/us-beauty?rev=9999")
+	b.until(`document.querySelector('[data-unheld="9999"]') !== null`)
+	b.shoot("revision")
+	said := `document.querySelector('main .notice').innerText`
+	if got := eval[string](b, said); !strings.Contains(got, "no revision 9999") || !regexp.MustCompile(`the newest is \d+\.`).MatchString(got) || strings.Contains(got, "load") {
+		t.Errorf("of a revision to come: %q", got)
+	}
+	b.do(chromedp.Click(`[data-unheld] a`))
+	b.ready()
+	// It is still so when a board is on display already.
+	b.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/board/us-beauty?rev=9998'`))
+	b.until(`document.querySelector('[data-unheld="9998"]') !== null && document.querySelector('[data-board] tbody') === null`)
+	b.visit("#/creator/nobody")
+	b.until(`document.querySelector('[data-unknown="nobody"]') !== null`)
+	b.shoot("creator")
+	if got := eval[string](b, said); !strings.Contains(got, "creator nobody") || strings.Contains(got, "load") {
+		t.Errorf("of a creator: %q", got)
+	}
+}
+
+// What is shown with a board of the past and is not of it says so.
+func TestABoardOfThePastSaysWhatIsNotOfIt(t *testing.T) {
+	t.Parallel()
+	b := open(t, theDemo(t).page)
+	b.visit("#/board/us-beauty")
+	b.until(`Number(document.querySelector('[data-board]').dataset.revision) > 2`)
+	b.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#/board/us-beauty?rev=1'`))
+	b.until(`document.querySelector('[data-board]').dataset.revision === '1'`)
+	b.until(`/up to revision \d+\..*marks revision 1\./.test(document.querySelector('.chart-now')?.innerText)`)
+	b.until(`document.querySelector('.figures-past') !== null`)
+	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.legend').scrollIntoView()`))
+	b.shoot("past")
+}
+
+// A best rank is one board's, so it stands beside that board.
+func TestACreatorsBestRankStandsBesideItsBoard(t *testing.T) {
+	t.Parallel()
+	b := open(t, theDemo(t).page)
+	b.visit("#/board/us-beauty")
+	b.ready()
+	b.do(chromedp.Evaluate[chromedp.Void](`location.hash = document.querySelector('[data-board] tbody a[href*="#/creator/"]').hash`))
+	b.until(`document.querySelector('[data-on="us-beauty"] [data-peak]')?.dataset.peak === '1'`)
+	if got := eval[string](b, `document.querySelector('.facts').innerText`); strings.Contains(got, "rank") {
+		t.Errorf("what is told of all boards has a rank: %s", got)
+	}
+	b.shoot("creator")
 }
 
 func TestDarkIsDarkAndLightIsLight(t *testing.T) {

@@ -47,6 +47,7 @@ func TestATokenIsAskedForAndKeptToTheTab(t *testing.T) {
 	b.forgiven = true // a browser tells its console of each 401
 	b.visit("#/board/us-beauty")
 	b.until(`document.activeElement?.name === 'token'`)
+	b.until(`document.querySelector('[data-link]').innerText === 'Token needed'`)
 	b.shoot("token")
 	enter := func(text string) {
 		b.do(chromedp.Clear(`input[name=token]`), chromedp.SendKeys(`input[name=token]`, text), chromedp.KeyEvent("\r"))

@@ -74,6 +74,15 @@ func TestWatchlistsTellWhatWorkerAndStreamKnow(t *testing.T) {
 	if !got.Bus || got.Sequence == nil || got.Token == nil || got.Token.Detail != "used up" || len(got.Watchlists) != 2 {
 		t.Fatalf("%+v", got)
 	}
+	for query, want := range map[string]string{"name=us-beauty": "us-beauty", "name=us-beauty&name=br-all&name=br-all": "br-all us-beauty", "name=nope": ""} {
+		var names []string
+		for _, w := range of[api.Watchlists](t, s.get("/api/v1/watchlists?"+query)).Watchlists {
+			names = append(names, w.Name)
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("%s: %q, want %s", query, names, want)
+		}
+	}
 	br, us := got.Watchlists[0], got.Watchlists[1]
 	if us.Revision == nil || *us.Revision != 3 || *us.Sequence != *got.Sequence || us.Schedule != "every 1h30m" || us.Period != "month latest" || us.Failures != 3 || !us.Reading ||
 		*us.Outcome != "rejected" || us.Condition.Status != "stale" || !within(us.Overdue, at.Add(90*time.Minute), at.Add(3*time.Hour)) {
@@ -199,14 +208,80 @@ func TestACreatorIsFoundOnAllBoards(t *testing.T) {
 			t.Errorf("%s: %+v: %s, want %s", c.uid, got, s, c.want)
 		}
 	}
-	gmv := 1.5
-	name := "whole name"
-	s.crew.Remember("us-beauty", 3, map[string]watcher.Profile{"c": {Creator: event.Creator{Nickname: &name}, Metrics: event.Metrics{USDGMV: &gmv}}})
-	if got := of[api.Creator](t, s.get("/api/v1/creators/c")); got.Profile == nil || *got.Profile.Metrics.USDGMV != gmv || *got.Nickname != name || *got.UniqueID != "id-c" {
-		t.Errorf("%+v", got)
-	}
 	s.get("/api/v1/creators/nobody").want(t, http.StatusNotFound, "nobody")
 	s.get("/api/v1/creators/"+strings.Repeat("x", 257)).want(t, http.StatusBadRequest, "256")
+}
+
+// heldHere is what a worker remembers of a member that came so many minutes after
+// the beginning.
+func heldHere(nickname string, minutes, peak int) watcher.Profile {
+	return watcher.Profile{Creator: event.Creator{Nickname: &nickname}, FirstSeen: webtest.Epoch.Add(time.Duration(minutes) * time.Minute), PeakRank: peak}
+}
+
+// A best rank is one board's. What is told of all boards is the best of them, and
+// the rest is what was read last: every answer is the same.
+func TestABestRankIsThatOfABoard(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.threeReadings() // of us-beauty, the last at 17:03
+	s.crew.Set(nil, append(s.crew.Standings(), watcher.Standing{Watchlist: watcher.Watchlist{Name: "us-all", Every: time.Hour}})...)
+	s.bus.Board(event.Snapshot{Watchlist: "br-all", Region: "BR", Revision: 1, Board: webtest.Rows(2, "c", "z")})
+	s.bus.Board(event.Snapshot{Watchlist: "us-all", Region: "US", Revision: 5, Board: webtest.Rows(1, "z", "c")})
+	s.crew.Remember("us-beauty", 3, map[string]watcher.Profile{"c": heldHere("at three", 1, 4), "a": heldHere("a", 2, 1)})
+	s.crew.Remember("br-all", 1, map[string]watcher.Profile{"c": heldHere("at one", 2, 2)})
+	s.crew.Remember("us-all", 5, map[string]watcher.Profile{"c": {Creator: event.Creator{Nickname: new("at five")}}})
+	for _, c := range []struct{ uid, want string }{
+		{"c", "at five of us-all 17:05: first 17:01, best 2; br-all 17:02 2; us-all - -; us-beauty 17:01 4"},
+		{"a", "a of us-beauty -: first 17:02, best 1; us-beauty 17:02 1"},
+		{"b", "- of us-beauty 17:02: first 17:00, best 1; us-beauty 17:00 1"},
+		{"z", "Name z of - -: first -, best -; br-all - -; us-all - -"},
+	} {
+		for range 3 {
+			if got := peaks(of[api.Creator](t, s.get("/api/v1/creators/"+c.uid))); got != c.want {
+				t.Errorf("%s: %s, want %s", c.uid, got, c.want)
+			}
+		}
+	}
+}
+
+// While the worker is a revision ahead, what it remembers is not of the board that
+// is told of: the stream has that.
+func TestAWorkerThatIsAheadIsNotTakenAtItsWord(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.threeReadings()
+	s.crew.Remember("us-beauty", 4, map[string]watcher.Profile{"c": heldHere("too early", 1, 4)})
+	if got, want := peaks(of[api.Creator](t, s.get("/api/v1/creators/c"))), "Name c of us-beauty 17:03: first -, best -; us-beauty - -"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// peaks writes a creator as "name of watchlist 17:05: first 17:01, best 2; board first best; …".
+func peaks(c api.Creator) string {
+	clock := func(at *string) string {
+		if at == nil {
+			return "-"
+		}
+		return (*at)[11:16]
+	}
+	rank := func(n *int) string {
+		if n == nil {
+			return "-"
+		}
+		return fmt.Sprint(*n)
+	}
+	name, from, all := "-", &api.ProfileFrom{Watchlist: "-"}, &api.Profile{}
+	if c.Nickname != nil {
+		name = *c.Nickname
+	}
+	if c.Profile != nil {
+		from, all = c.ProfileFrom, c.Profile
+	}
+	out := fmt.Sprintf("%s of %s %s: first %s, best %s", name, from.Watchlist, clock(from.Time), clock(all.FirstSeen), rank(all.PeakRank))
+	for _, b := range c.Boards {
+		out += fmt.Sprintf("; %s %s %s", b.Watchlist, clock(b.FirstSeen), rank(b.PeakRank))
+	}
+	return out
 }
 
 func TestACreatorIsNotLookedForForEver(t *testing.T) {
@@ -254,6 +329,8 @@ func TestMistakesAreToldWithWhatWouldBeRight(t *testing.T) {
 		{history + "uid=", 400, "uid is empty"},
 		{history + strings.Repeat("uid=1&", 201), 400, "200"},
 		{"/api/v1/watchlists?all=1", 400, "unknown parameter"},
+		{"/api/v1/watchlists?name=", 400, "name is empty"},
+		{"/api/v1/watchlists?" + strings.Repeat("name=a&", 101), 400, "100 is the most"},
 		{"/api/v1/watchlists/nope/board", 404, `no watchlist \"nope\"`},
 		{"/api/v1/watchlists/br-all/board", 404, "nothing was published of br-all yet"},
 		{"/api/v1/watchlists/br-all/history?top=1", 404, "nothing was published of br-all yet"},

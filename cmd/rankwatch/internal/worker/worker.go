@@ -315,14 +315,7 @@ func (w *Worker) TokenStanding() *watcher.Condition { return w.watcher.TokenStan
 // and the revision that this was last published as. It is nil of a watchlist
 // that was not read yet.
 func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
-	if w.crew != nil {
-		return w.sharedProfiles(watchlist)
-	}
-	l, err := w.db.Load(watchlist)
-	if errors.Is(err, state.ErrClosed) {
-		// The worker is ending, and nobody can be told more than that.
-		return nil, 0, fmt.Errorf("%w: %w", history.ErrGone, err)
-	}
+	l, err := w.load(watchlist)
 	if err != nil || !l.Known {
 		return nil, 0, err
 	}
@@ -330,19 +323,37 @@ func (w *Worker) Profiles(watchlist string) (map[string]watcher.Profile, uint64,
 	return p, l.Revision, err
 }
 
+// Profile is Profiles of one creator, nil if there is none.
+func (w *Worker) Profile(watchlist, uid string) (*watcher.Profile, uint64, error) {
+	l, err := w.load(watchlist)
+	if err != nil || !l.Known {
+		return nil, 0, err
+	}
+	p, err := watcher.ProfileOf(l.Board, uid)
+	return p, l.Revision, err
+}
+
 // profileWait bounds how long the bus is asked for profiles.
 const profileWait = 5 * time.Second
 
-// sharedProfiles asks the stream, since another worker may have read last.
-func (w *Worker) sharedProfiles(watchlist string) (map[string]watcher.Profile, uint64, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), profileWait)
-	defer cancel()
-	t, revision, err := w.publisher.Tracked(ctx, watchlist)
-	if err != nil || t == nil {
-		return nil, 0, err
+// load returns what is tracked of a watchlist. A worker that shares its watchlists
+// asks the stream, since another one may have read last.
+func (w *Worker) load(watchlist string) (state.Loaded, error) {
+	if w.crew != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), profileWait)
+		defer cancel()
+		t, revision, err := w.publisher.Tracked(ctx, watchlist)
+		if err != nil || t == nil {
+			return state.Loaded{}, err
+		}
+		return state.Loaded{Tracked: *t, Known: true, Revision: revision}, nil
 	}
-	p, err := watcher.Profiles(t.Board)
-	return p, revision, err
+	l, err := w.db.Load(watchlist)
+	if errors.Is(err, state.ErrClosed) {
+		// The worker is ending, and nobody can be told more than that.
+		return l, fmt.Errorf("%w: %w", history.ErrGone, err)
+	}
+	return l, err
 }
 
 // Conn is the worker's connection to the bus.

@@ -26,6 +26,7 @@ type Worker interface {
 	Standing(watchlist string) (watcher.Standing, bool)
 	TokenStanding() *watcher.Condition
 	Profiles(watchlist string) (map[string]watcher.Profile, uint64, error)
+	Profile(watchlist, uid string) (*watcher.Profile, uint64, error)
 }
 
 // A Config holds what an API answers from. Reader opens the stream's history, or

@@ -18,6 +18,7 @@ type nobody struct{}
 func (nobody) Standings() []watcher.Standing                               { return nil }
 func (nobody) Standing(string) (watcher.Standing, bool)                    { return watcher.Standing{}, false }
 func (nobody) TokenStanding() *watcher.Condition                           { return nil }
+func (nobody) Profile(_, _ string) (*watcher.Profile, uint64, error)       { return nil, 0, nil }
 func (nobody) Profiles(string) (map[string]watcher.Profile, uint64, error) { return nil, 0, nil }
 
 func get(a *API, target string) *httptest.ResponseRecorder {

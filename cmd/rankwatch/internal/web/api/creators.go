@@ -20,15 +20,24 @@ const (
 	// long.
 	maxLooks = 500
 	lookTime = 2 * time.Second
-	// maxAsked is how many boards' profiles are gone through: each is all of one.
-	maxAsked = 3
+	// maxTries bounds how often a board is read again that was published meanwhile.
+	maxTries = 3
 )
 
 // A portrait is put together from what boards and events say of one creator.
 type portrait struct {
 	out  Creator
-	last *event.Change // the newest event
-	on   []string      // watchlists that show the creator now
+	seen []sighting
+}
+
+// A sighting is what one reading said of the creator. Its profile is nil if only
+// names are known, and its time zero if it is not known when that was.
+type sighting struct {
+	watchlist          string
+	period             *event.Period
+	time               time.Time
+	uniqueID, nickname *string
+	profile            *Profile
 }
 
 func (a *API) creator(ctx context.Context, req *http.Request, q *Query) (any, error) {
@@ -63,9 +72,7 @@ func (a *API) creator(ctx context.Context, req *http.Request, q *Query) (any, er
 		return nil, notFound(fmt.Sprintf("no board and no event that the stream holds is about %q", short(uid)))
 	}
 	slices.SortFunc(p.out.Boards, func(a, b CreatorBoard) int { return cmp.Compare(a.Watchlist, b.Watchlist) })
-	if err := a.describe(&p); err != nil {
-		return nil, err
-	}
+	p.describe()
 	return p.out, nil
 }
 
@@ -88,8 +95,9 @@ func (p *portrait) events(ctx context.Context, r *history.Reader) (map[string]me
 		if err != nil {
 			return nil, fmt.Errorf("sequence %d: %w", m.Sequence, err)
 		}
-		out[got.Subject.Watchlist] = mention{told{got.Subject.Kind, got.Change}, got.Time}
-		p.last = got.Change
+		c := got.Change
+		out[c.Watchlist] = mention{told{got.Subject.Kind, c}, got.Time}
+		p.seen = append(p.seen, sighting{c.Watchlist, c.Period, got.Time, c.Creator.UniqueID, c.Creator.Nickname, profileThen(c)})
 	}
 	return out, nil
 }
@@ -111,7 +119,7 @@ func (a *API) look(ctx context.Context, r *history.Reader, p *portrait, events m
 		names, p.out.Complete = names[:maxLooks], false
 	}
 	for _, name := range names {
-		m, err := r.LastBoard(ctx, name)
+		m, known, err := a.newest(ctx, r, name, p.out.UID)
 		if errors.Is(err, history.ErrNotFound) {
 			continue // nothing was published of it yet
 		}
@@ -119,15 +127,47 @@ func (a *API) look(ctx context.Context, r *history.Reader, p *portrait, events m
 			return err
 		}
 		about, ok := events[name]
-		if err := p.board(m, about, ok); err != nil {
+		if !ok {
+			err = p.board(m, known, nil)
+		} else {
+			err = p.board(m, known, &about)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// newest is a watchlist's newest board, and what is remembered of the creator at
+// its revision: by the worker, or while that is a revision ahead by the stream.
+func (a *API) newest(ctx context.Context, r *history.Reader, name, uid string) (m *history.Message, known *watcher.Profile, err error) {
+	for range maxTries {
+		if m, err = r.LastBoard(ctx, name); err != nil {
+			return nil, nil, err
+		}
+		revision, _ := m.Revision()
+		p, held, err := a.cfg.Worker.Profile(name, uid)
+		if err != nil || held == revision {
+			return m, p, err
+		}
+		tracked, held, err := r.Tracked(ctx, name)
+		if errors.Is(err, history.ErrNotFound) {
+			return m, nil, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if held == revision {
+			p, err = watcher.ProfileOf(tracked.Board, uid)
+			return m, p, err
+		}
+	}
+	return m, nil, nil
+}
+
 // board adds a watchlist, if its board or an event is about the creator.
-func (p *portrait) board(m *history.Message, about mention, known bool) error {
+func (p *portrait) board(m *history.Message, known *watcher.Profile, about *mention) error {
 	row, err := m.Row(p.out.UID)
 	if err != nil {
 		return err
@@ -137,7 +177,7 @@ func (p *portrait) board(m *history.Message, about mention, known bool) error {
 		return err
 	}
 	absent := slices.ContainsFunc(head.Absent, func(x event.Absent) bool { return x.UID == p.out.UID })
-	if row == nil && !absent && !known {
+	if row == nil && !absent && about == nil {
 		return nil
 	}
 	b := CreatorBoard{
@@ -145,33 +185,68 @@ func (p *portrait) board(m *history.Message, about mention, known bool) error {
 	}
 	if row != nil {
 		b.Member, b.Rank, b.Position, b.PotentialIndex = row.Member, &row.Rank, &row.Position, &row.PotentialIndex
-		p.out.UniqueID, p.out.Nickname = optional(row.UniqueID), optional(row.Nickname)
-		p.on = append(p.on, head.Watchlist)
 	}
-	if known {
+	if about != nil {
 		b.Last, b.LastRevision, b.LastTime = changeOf(about.told), &about.told.Change.Revision, stamp(about.time)
 	}
+	switch {
+	case b.Member && known != nil && known.PeakRank > 0:
+		b.FirstSeen, b.PeakRank = stamp(known.FirstSeen), &known.PeakRank
+	case !b.Member && about != nil && about.told.Kind == event.Dropped:
+		was := &about.told.Change.History
+		b.FirstSeen, b.PeakRank = optional(was.FirstSeen), &was.PeakRank
+	}
 	p.out.Boards = append(p.out.Boards, b)
+	return p.sight(head, row, known, about)
+}
+
+// sight adds what a board's reading said of the creator, or an older one of a
+// member that it did not show.
+func (p *portrait) sight(head *event.Snapshot, row *event.Row, known *watcher.Profile, about *mention) error {
+	at, err := time.Parse(time.RFC3339, head.FetchedAt)
+	if err != nil {
+		return fmt.Errorf("revision %d of %s: %w", head.Revision, head.Watchlist, err)
+	}
+	s := sighting{watchlist: head.Watchlist, period: head.Period, time: at}
+	if row != nil {
+		s.uniqueID, s.nickname = optional(row.UniqueID), optional(row.Nickname)
+	} else {
+		s.period, s.time = nil, time.Time{}
+		if about != nil {
+			s.period, s.time = about.told.Change.Period, about.time
+		}
+	}
+	// A board that had to be stored without details knows nothing more.
+	if known != nil && (known.Creator.UniqueID != nil || known.Creator.Nickname != nil) {
+		s.uniqueID, s.nickname, s.profile = cmp.Or(known.Creator.UniqueID, s.uniqueID), cmp.Or(known.Creator.Nickname, s.nickname), profileOf(known)
+	}
+	p.seen = append(p.seen, s)
 	return nil
 }
 
-// describe adds what the worker remembers of the creator, or else what the newest
-// event said.
-func (a *API) describe(p *portrait) error {
-	for _, name := range p.on[:min(len(p.on), maxAsked)] {
-		all, _, err := a.cfg.Worker.Profiles(name)
-		if err != nil {
-			return err
-		}
-		if of, ok := all[p.out.UID]; ok {
-			p.out.Profile = profileOf(&of)
-			p.out.UniqueID, p.out.Nickname = cmp.Or(of.Creator.UniqueID, p.out.UniqueID), cmp.Or(of.Creator.Nickname, p.out.Nickname)
-			return nil
+// describe takes the newest of what is known, of the same age that of the first
+// watchlist, and sums up the boards.
+func (p *portrait) describe() {
+	slices.SortStableFunc(p.seen, func(a, b sighting) int { return cmp.Or(b.time.Compare(a.time), cmp.Compare(a.watchlist, b.watchlist)) })
+	out := &p.out
+	for _, s := range p.seen {
+		out.UniqueID, out.Nickname = cmp.Or(out.UniqueID, s.uniqueID), cmp.Or(out.Nickname, s.nickname)
+		if out.Profile == nil && s.profile != nil {
+			out.Profile, out.ProfileFrom = s.profile, &ProfileFrom{s.watchlist, s.period, stamp(s.time)}
 		}
 	}
-	if p.last != nil {
-		p.out.Profile = profileThen(p.last)
-		p.out.UniqueID, p.out.Nickname = cmp.Or(p.out.UniqueID, p.last.Creator.UniqueID), cmp.Or(p.out.Nickname, p.last.Creator.Nickname)
+	if out.Profile == nil {
+		return
 	}
-	return nil
+	out.Profile.FirstSeen, out.Profile.PeakRank = nil, nil
+	for i := range out.Boards {
+		b := &out.Boards[i]
+		if b.PeakRank != nil && (out.Profile.PeakRank == nil || *b.PeakRank < *out.Profile.PeakRank) {
+			out.Profile.PeakRank = b.PeakRank
+		}
+		// Times of one form are in the order of their texts.
+		if b.FirstSeen != nil && (out.Profile.FirstSeen == nil || *b.FirstSeen < *out.Profile.FirstSeen) {
+			out.Profile.FirstSeen = b.FirstSeen
+		}
+	}
 }

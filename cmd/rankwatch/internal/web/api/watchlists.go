@@ -13,13 +13,24 @@ import (
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
 
+// maxNames is how many watchlists may be asked for by name.
+const maxNames = 100
+
 func (a *API) watchlists(ctx context.Context, _ *http.Request, q *Query) (any, error) {
+	names := q.List("name", maxNames)
 	if err := q.Done(); err != nil {
 		return nil, err
 	}
 	out := Watchlists{Version: a.cfg.Version, Token: condition(a.cfg.Worker.TokenStanding())}
-	for _, s := range a.cfg.Worker.Standings() {
-		out.Watchlists = append(out.Watchlists, standing(s))
+	if len(names) == 0 {
+		for _, s := range a.cfg.Worker.Standings() {
+			out.Watchlists = append(out.Watchlists, standing(s))
+		}
+	}
+	for _, n := range names {
+		if s, ok := a.cfg.Worker.Standing(n); ok {
+			out.Watchlists = append(out.Watchlists, standing(s))
+		}
 	}
 	err := a.ask(ctx, &out)
 	if err != nil && FaultOf(err).Status != http.StatusServiceUnavailable {

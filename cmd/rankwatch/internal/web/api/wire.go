@@ -230,14 +230,25 @@ func (n Numbers) MarshalJSONTo(e *jsontext.Encoder) error {
 
 // Creator is the answer of /api/v1/creators/{uid}: one creator on all boards.
 type Creator struct {
-	UID      string   `json:"uid"`
-	UniqueID *string  `json:"unique_id"`
-	Nickname *string  `json:"nickname"`
-	URL      string   `json:"url"`
-	Profile  *Profile `json:"profile"`
+	UID      string  `json:"uid"`
+	UniqueID *string `json:"unique_id"`
+	Nickname *string `json:"nickname"`
+	URL      string  `json:"url"`
+	// Profile is the newest that is known, names included, whichever board it comes
+	// from; but its FirstSeen and PeakRank are the earliest and the best of Boards.
+	Profile     *Profile     `json:"profile"`
+	ProfileFrom *ProfileFrom `json:"profile_from"`
 	// Complete is false if not all watchlists could be looked at.
 	Complete bool           `json:"complete"`
 	Boards   []CreatorBoard `json:"boards"`
+}
+
+// ProfileFrom is which reading a creator's profile comes from. Time is null of a
+// member that was last seen in one that is not known any more.
+type ProfileFrom struct {
+	Watchlist string        `json:"watchlist"`
+	Period    *event.Period `json:"period"` // of the profile's figures
+	Time      *string       `json:"time"`
 }
 
 // CreatorBoard is a creator's place on one watchlist's newest board, or the last
@@ -252,6 +263,11 @@ type CreatorBoard struct {
 	Rank           *int          `json:"rank"`
 	Position       *int          `json:"position"`
 	PotentialIndex *int64        `json:"potential_index"`
+	// FirstSeen and PeakRank are of the membership there, and of one that ended as
+	// its dropped event told. They are null of who never was a member, and where
+	// neither worker nor stream knows any more.
+	FirstSeen *string `json:"first_seen"`
+	PeakRank  *int    `json:"peak_rank"`
 	// Last is the last event about the creator there, null if none is stored.
 	Last         *Change `json:"last"`
 	LastRevision *uint64 `json:"last_revision"`

@@ -74,5 +74,14 @@ func (c *Crew) Profiles(name string) (map[string]watcher.Profile, uint64, error)
 	return c.profiles[name], c.revisions[name], nil
 }
 
+// Profile tells what is remembered of one creator.
+func (c *Crew) Profile(name, uid string) (*watcher.Profile, uint64, error) {
+	all, revision, err := c.Profiles(name)
+	if p, ok := all[uid]; ok {
+		return &p, revision, err
+	}
+	return nil, revision, err
+}
+
 // Conn is the connection to the bus.
 func (c *Crew) Conn() *nats.Conn { return c.Bus }

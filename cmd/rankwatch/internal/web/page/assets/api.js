@@ -12,7 +12,7 @@ export class ApiError extends Error {
 }
 
 export const paths = {
-  watchlists: () => 'api/v1/watchlists',
+  watchlists: (name) => `api/v1/watchlists${name ? `?name=${encodeURIComponent(name)}` : ''}`,
   board: (name, revision) => `api/v1/watchlists/${encodeURIComponent(name)}/board${revision ? `?revision=${revision}` : ''}`,
   history: (name, query) => `api/v1/watchlists/${encodeURIComponent(name)}/history?${new URLSearchParams(query)}`,
   creator: (uid) => `api/v1/creators/${encodeURIComponent(uid)}`,

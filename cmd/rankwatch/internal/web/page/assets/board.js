@@ -1,5 +1,6 @@
 import { html, useEffect, useMemo, useRef, useState } from './vendor/htm/standalone.module.js';
 import { format, LINES, SPANS } from './route.js';
+import { period, places } from './i18n.js';
 import { differing, findRevision } from './rows.js';
 import { paths } from './api.js';
 import { Age, Choice, Failure, Loading, Pick, useApp, useResource } from './ui.js';
@@ -7,6 +8,7 @@ import { Rows } from './table.js';
 import { Leavers } from './leavers.js';
 import { Chart } from './chart.js';
 import { Feed } from './live.js';
+import { Standing } from './standing.js';
 
 const SETTLE = 150;
 const FLASH = 2500;
@@ -25,14 +27,17 @@ export function Board({ route, theme }) {
   useEffect(() => {
     document.title = `${route.name}${route.rev ? ` · ${t('board.revision', { revision: String(route.rev) })}` : ''} · rankwatch`;
   }, [t, route.name, route.rev]);
-  const known = data !== null;
-  const missing = !known && error?.status === 404 && !route.rev;
-  return html`<div class="page with-side" data-board=${route.name} data-revision=${data?.revision}>
+  // There may be a board of another revision still; it is not the one that is asked for.
+  const unheld = error?.status === 404 && route.rev !== null;
+  const known = data !== null && !unheld;
+  const missing = !known && error?.status === 404 && !unheld;
+  return html`<div class="page with-side" data-board=${route.name} data-revision=${known ? data.revision : undefined}>
     <div class="main-column">
       <div class="page-head"><h1 tabindex="-1">${route.name}</h1>
-        ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, t('lists.top', { top: data.rules.top }), period(t, data.period)].join(' · ')}</p>`}</div>
+        ${known && html`<p class="page-count">${[data.region === 'all' ? t('lists.allRegions') : data.region, places(t, data.rules), period(t, data.period)].join(' · ')}</p>`}</div>
+      <${Standing} name=${route.name} board=${known} />
       ${error && !known && (missing ? html`<${Missing} name=${route.name} version=${version} />`
-        : html`<${Failure} error=${error} retry=${answer.retry} words=${{ 404: t('error.404.board') }} />`)}
+        : unheld ? html`<${Unheld} route=${route} version=${version} again=${answer.retry} />` : html`<${Failure} error=${error} retry=${answer.retry} />`)}
       ${error && known && html`<p class="notice notice-slim" role="status">${t('error.stale', { when: f.since(new Date(answer.at).toISOString()) })}</p>`}
       ${!known && !error && html`<${Loading} />`}
       ${known && html`
@@ -46,17 +51,32 @@ export function Board({ route, theme }) {
   </div>`;
 }
 
+// Unheld says why there is no board of a revision: it is still to come, or gone.
+function Unheld({ route, version, again }) {
+  const { t } = useApp();
+  const { data, error, retry } = useResource(paths.board(route.name), version);
+  useEffect(() => {
+    if (data && data.first_revision <= route.rev && route.rev <= data.latest_revision) again(); // it came meanwhile
+  }, [data?.latest_revision]);
+  if (error?.status === 404) return html`<${Missing} name=${route.name} version=${version} />`;
+  if (error && !data) return html`<${Failure} error=${error} retry=${retry} />`;
+  if (!data) return html`<${Loading} />`;
+  const { first_revision: first, latest_revision: latest } = data;
+  const why = route.rev > latest ? 'toCome' : route.rev < first ? 'gone' : 'lacking';
+  return html`<div class="notice" data-unheld=${route.rev}><h2>${t('board.unheld', { revision: String(route.rev) })}</h2>
+    <p>${t(`board.unheld.${why}`, { first: String(first), latest: String(latest) })}</p>
+    <p><a href=${format({ ...route, rev: null })}>${t('board.unheld.latest')}</a>${why === 'gone' && html` · <a href=${format({ ...route, rev: first })}>${t('board.unheld.first')}</a>`}</p></div>`;
+}
+
 // Missing tells a watchlist that has no board yet from one that there is not.
 function Missing({ name, version }) {
   const { t } = useApp();
-  const { data, error, retry } = useResource(paths.watchlists(), version);
+  const { data, error, retry } = useResource(paths.watchlists(name), version);
   if (error && !data) return html`<${Failure} error=${error} retry=${retry} />`;
   if (!data) return html`<${Loading} />`;
   const which = data.watchlists.some((w) => w.name === name) ? 'noReading' : 'unknown';
   return html`<div class="notice"><h2>${t(`board.${which}`)}</h2><p>${t(`board.${which}.text`)}</p><p><a href=${format({ view: 'watchlists' })}>${t('nowhere.back')}</a></p></div>`;
 }
-
-export const period = (t, p) => (p ? t.or(`period.${p.type}`, `${p.type} ${p.value}`, { value: p.value }) : t('period.none'));
 
 // useNews counts the boards that came for a watchlist, and knows the newest.
 function useNews(name) {
@@ -109,7 +129,7 @@ function Revisions({ data, route, latest, busy }) {
       ${past ? html`<a class="button turn" rel="next" href=${at(next)} title=${t('board.following')} aria-label=${t('board.following')}>›</a>` : html`<span class="button turn off" aria-hidden="true">›</span>`}
       ${route.rev !== null && html`<a class="button" href=${at(null)}>${t('board.latest')}</a>`}
     </span>
-    <span class="rev-time">${t('board.readAt', { when: f.moment(data.fetched_at) })} (<${Age} at=${data.fetched_at} />)</span>
+    <span class="rev-time">${t('board.readAt', { when: f.moment(data.fetched_at) })}${t('list.open')}<${Age} at=${data.fetched_at} />${t('list.close')}</span>
     <${Jump} data=${data} route=${route} latest=${latest} />
   </nav>`;
 }

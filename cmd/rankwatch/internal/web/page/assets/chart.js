@@ -50,10 +50,12 @@ export function Chart({ history, asked, wanted, axis, deep, live, pins, onPin, t
 
   const count = picture.series.length;
   const missing = wanted === null ? 0 : wanted - count;
+  const last = history.revisions.at(-1)?.revision;
+  const marked = history.revisions.some((r) => r.revision === shown);
   const said = { lines: t('chart.drawn', { count }), boards: t('chart.over', { count: boards }) };
   return html`<div class="chart" data-series=${count}>
     ${drawable ? html`<div class="plot" ref=${host} role="img" aria-label=${t('chart.summary', said)}></div>` : html`<p class="quiet">${t('chart.short')}</p>`}
-    <p class="quiet chart-notes"><span>${said.lines} ${said.boards}</span> <span>${t('chart.key')}</span> ${picture.reach.cut && html`<span>${t('chart.cut', { rank: picture.reach.lowest })}</span>`} ${missing > 0 && html`<span>${t('chart.asked', { count: missing })}</span>`}</p>
+    <p class="quiet chart-notes"><span>${said.lines} ${said.boards}</span> <span>${t('chart.key')}</span> ${shown !== null && shown !== last && html`<span class="chart-now">${t('chart.newest', { revision: String(last) })} ${marked && t('chart.marked', { revision: String(shown) })}</span>`} ${picture.reach.cut && html`<span>${t('chart.cut', { rank: picture.reach.lowest })}</span>`} ${missing > 0 && html`<span>${t('chart.asked', { count: missing })}</span>`}</p>
     <${Legend} series=${picture.series} pins=${pins} lit=${lit} onLit=${setLit} onPin=${onPin} />
     <${RankTable} history=${history} />
   </div>`;

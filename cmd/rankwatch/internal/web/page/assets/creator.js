@@ -1,5 +1,6 @@
 import { html, useEffect, useReducer } from './vendor/htm/standalone.module.js';
 import { board, format } from './route.js';
+import { period } from './i18n.js';
 import { nameOf } from './rows.js';
 import { paths } from './api.js';
 import { Age, Failure, Flag, Loading, useApp, useResource } from './ui.js';
@@ -30,7 +31,9 @@ export function Creator({ route }) {
   const { data, error } = answer;
   const name = data ? nameOf(data) : route.uid;
   useEffect(() => { document.title = `${name} · rankwatch`; }, [name]);
-  if (error && !data) return html`<div class="page page-narrow"><h1 tabindex="-1">${t('creator.title')}</h1><${Failure} error=${error} retry=${answer.retry} words=${{ 404: t('error.404.creator') }} /></div>`;
+  if (error && !data) return html`<div class="page page-narrow"><h1 tabindex="-1">${t('creator.title')}</h1>
+    ${error.status === 404 ? html`<div class="notice" data-unknown=${route.uid}><h2>${t('creator.unknown', { uid: route.uid })}</h2><p>${t('creator.unknown.text')}</p><p><a href=${format({ view: 'watchlists' })}>${t('nowhere.back')}</a></p></div>`
+    : html`<${Failure} error=${error} retry=${answer.retry} />`}</div>`;
   if (!data) return html`<div class="page page-narrow"><h1 tabindex="-1">${t('creator.title')}</h1><${Loading} /></div>`;
   const now = data.boards.filter((b) => b.rank !== null);
   const past = data.boards.filter((b) => b.rank === null);
@@ -38,22 +41,24 @@ export function Creator({ route }) {
     <div class="page-head"><h1 tabindex="-1"><bdi>${name}</bdi></h1>
       <p class="page-count">${data.unique_id && html`<bdi>@${data.unique_id}</bdi> · `}<a href=${data.url} target="_blank" rel="noopener noreferrer" aria-label=${t('creator.fastmossOf', { name })}>${t('creator.fastmoss')}<span aria-hidden="true"> ↗</span></a> · <span class="uid">${data.uid}</span></p></div>
     ${!data.complete && html`<p class="notice notice-slim">${t('creator.incomplete')}</p>`}
-    <${Facts} profile=${data.profile} />
-    <section class="panel"><div class="panel-head"><h2>${t('creator.boards', { count: now.length })}</h2></div>
-      <ul class="boards">${now.map((b, i) => html`<${Place} key=${b.watchlist} b=${b} uid=${data.uid} version=${version} trend=${i < TRENDS} />`)}</ul></section>
+    <${Facts} profile=${data.profile} from=${data.profile_from} />
+    <section class="panel"><div class="panel-head"><h2>${now.length ? t('creator.boards', { count: now.length }) : t('creator.boards.none')}</h2></div>
+      ${now.length > 0 && html`<ul class="boards">${now.map((b, i) => html`<${Place} key=${b.watchlist} b=${b} uid=${data.uid} version=${version} trend=${i < TRENDS} />`)}</ul>`}</section>
     ${past.length > 0 && html`<section class="panel"><div class="panel-head"><h2>${t('creator.past')}</h2></div>
       <ul class="boards">${past.map((b, i) => html`<${Place} key=${b.watchlist} b=${b} uid=${data.uid} version=${version} trend=${now.length + i < TRENDS} />`)}</ul></section>`}
   </div>`;
 }
 
-function Facts({ profile: p }) {
+// Facts are the newest that any board told, and which that was.
+function Facts({ profile: p, from }) {
   const { t, f } = useApp();
   if (!p) return null;
   const m = p.metrics ?? {};
   const parts = [m.video_units_sold != null && `${f.integer(m.video_units_sold)} ${t('creator.videoUnits')}`, m.live_units_sold != null && `${f.integer(m.live_units_sold)} ${t('creator.liveUnits')}`].filter(Boolean).join(' · ');
   const facts = [['followers', f.integer(p.follower_count)], ['gmv', f.dollars(m.usd_gmv)], ['units', f.integer(m.units_sold), parts], ['plays', f.integer(m.avg_play_count)], ['videos', f.integer(m.video_count)],
-    ['category', p.category?.name ?? '–'], ['region', p.region ?? '–'], ['peak', p.peak_rank ?? '–'], ['firstSeen', f.moment(p.first_seen)]];
-  return html`<dl class="facts">${facts.map(([key, value, more]) => html`<div key=${key}><dt>${t(`creator.${key}`)}</dt><dd>${value}${more && html`<span class="sub">${more}</span>`}</dd></div>`)}</dl>`;
+    ['category', p.category?.name ?? '–'], ['region', p.region ?? '–']];
+  return html`<dl class="facts">${facts.map(([key, value, more]) => html`<div key=${key}><dt>${t(`creator.${key}`)}</dt><dd>${value}${more && html`<span class="sub">${more}</span>`}</dd></div>`)}</dl>
+    ${from && html`<p class="quiet facts-from">${t('creator.from', { name: from.watchlist })}${[from.period && period(t, from.period), from.time && f.moment(from.time)].filter(Boolean).map((x) => ` · ${x}`)}</p>`}`;
 }
 
 function Place({ b, uid, version, trend }) {
@@ -64,7 +69,8 @@ function Place({ b, uid, version, trend }) {
       <a class="list-name" href=${format(board(b.watchlist, { lines: 'pinned', pins: [uid] }))}>${b.watchlist}</a>
       ${' '}${b.rank === null ? html`<${Flag} tone="idle">${t('creator.notSeen')}<//>` : !b.member && html`<${Flag} tone="idle">${t('creator.outside')}<//>`}
       <span class="sub">${[b.potential_index !== null && t('chart.index', { index: b.potential_index }), t('creator.at', { revision: String(b.revision) }), b.period?.value].filter(Boolean).join(' · ')} · <${Age} at=${b.time} /></span>
-      ${b.last && html`<span class="sub">${t('creator.last')}: <${Mark} change=${b.last} /> ${b.last_revision !== null && html`<a href=${format(board(b.watchlist, { rev: b.last_revision }))}>${t('creator.at', { revision: String(b.last_revision) })}</a>`} <${Age} at=${b.last_time} /></span>`}
+      ${(b.peak_rank !== null || b.first_seen !== null) && html`<span class="sub" data-peak=${b.peak_rank}>${[b.peak_rank !== null && t('creator.peak', { rank: b.peak_rank }), b.first_seen !== null && t('creator.firstSeen', { when: f.moment(b.first_seen) })].filter(Boolean).join(' · ')}</span>`}
+      ${b.last && html`<span class="sub">${t('list.of', { what: t('creator.last') })}<${Mark} change=${b.last} /> ${b.last_revision !== null && html`<a href=${format(board(b.watchlist, { rev: b.last_revision }))}>${t('creator.at', { revision: String(b.last_revision) })}</a>`} <${Age} at=${b.last_time} /></span>`}
     </div>
     ${trend && html`<${Trend} b=${b} uid=${uid} version=${version} />`}
   </li>`;

@@ -38,3 +38,17 @@ export function translator(language) {
   t.language = language;
   return t;
 }
+
+// period is the span of time that a board covers, in words.
+export const period = (t, p) => (p ? t.or(`period.${p.type}`, `${p.type} ${p.value}`, { value: p.value }) : t('period.none'));
+
+// places are how many ranks a board has, and how far down its members may go.
+export const places = (t, { top, margin }) => (margin > 0 ? t('lists.topMargin', { top, leave: top + margin }) : t('lists.top', { top }));
+
+// schedule is the worker's own words, `every 1h30m`, of which times are told in the
+// reader's.
+export function schedule(t, text) {
+  const parts = /^every ((?:\d+(?:\.\d+)?[hms])+)$/.exec(text)?.[1].match(/[\d.]+[hms]/g);
+  if (!parts) return text;
+  return t('lists.every', { span: parts.map((p) => t(`span.${p.at(-1)}`, { n: p.slice(0, -1) })).join(t('span.join')) });
+}

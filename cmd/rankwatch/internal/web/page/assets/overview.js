@@ -1,11 +1,12 @@
-import { html, useEffect, useMemo, useReducer, useRef } from './vendor/htm/standalone.module.js';
+import { html, useEffect, useMemo, useRef } from './vendor/htm/standalone.module.js';
 import { board, format, STATES } from './route.js';
-import { filter, group, order, paged, state } from './lists.js';
+import { places, schedule } from './i18n.js';
+import { filter, order, paged, state } from './lists.js';
 import { paths } from './api.js';
-import { Age, Choice, Failure, Flag, Loading, Search, SortHead, useApp, useResource, useTick } from './ui.js';
+import { Age, Choice, Failure, Loading, Search, SortHead, useApp, useResource, useTick } from './ui.js';
+import { Banners, State, useRefresh, Why } from './standing.js';
 import { Feed } from './live.js';
 
-const POLL = 30_000;
 const EXAMPLE = `watchlists:
   - name: us-beauty
     every: 6h
@@ -15,7 +16,7 @@ const EXAMPLE = `watchlists:
 export function Overview({ route }) {
   const { t, f, go } = useApp();
   const size = useRef(0);
-  const version = useRefresh(size);
+  const version = useRefresh({ size });
   const lists = useResource(paths.watchlists(), version);
   size.current = lists.data?.watchlists.length ?? 0;
   const now = Math.floor(useTick() / 5000) * 5000;
@@ -53,44 +54,6 @@ export function Overview({ route }) {
   </div>`;
 }
 
-// useRefresh counts up when the overview should be asked again: soon after news,
-// and now and then without any. `size` is how many watchlists there are: for each
-// the time between two refreshes grows a millisecond, ten thousand make ten seconds.
-function useRefresh(size) {
-  const { events } = useApp();
-  const [version, again] = useReducer((n) => n + 1, 0);
-  const timer = useRef(null);
-  const last = useRef(0);
-  useEffect(() => {
-    const soon = (ms) => {
-      timer.current ??= setTimeout(() => {
-        timer.current = null;
-        last.current = Date.now();
-        again();
-      }, Math.max(ms, last.current + Math.max(1500, size.current) - Date.now()));
-    };
-    const stop = events.hear((messages) => {
-      if (messages.some((m) => m.kind === 'board' || m.kind === 'status' || m.kind === 'reset')) soon(300);
-    });
-    const poll = setInterval(() => document.visibilityState === 'visible' && soon(0), POLL);
-    return () => {
-      stop();
-      clearInterval(poll);
-      clearTimeout(timer.current);
-    };
-  }, []);
-  return version;
-}
-
-function Banners({ data }) {
-  const { t, f } = useApp();
-  const c = data.token;
-  return html`
-    ${c && html`<section class="notice notice-bad"><h2>${t.or(`token.condition.${c.status}`, c.status)}</h2>
-      <p>${t.or(`token.condition.${c.status}.do`, '')}</p><p class="detail">${c.detail}${c.detail && ' · '}${t('lists.since', { when: f.moment(c.since) })}</p></section>`}
-    ${!data.bus && html`<section class="notice notice-warn"><h2>${t('bus.title')}</h2><p>${t('bus.text')}</p></section>`}`;
-}
-
 function Nothing() {
   const { t } = useApp();
   return html`<section class="notice"><h2>${t('lists.empty.title')}</h2><p>${t('lists.empty.text')}</p><pre>${EXAMPLE}</pre><p>${t('lists.empty.then')}</p></section>`;
@@ -106,11 +69,6 @@ function Table({ rows, route, onSort }) {
   </table>`;
 }
 
-// schedule is the worker's own words, of which the common ones are told in the reader's.
-const schedule = (t, text) => (text.startsWith('every ') ? t('lists.every', { span: text.slice(6) }) : text);
-
-const TONES = { well: 'good', never: 'idle', reading: 'idle', bus: 'wait', waiting: 'wait', paused: 'wait', overdue: 'wait', rejected: 'wait', retired: 'idle' };
-
 function Line({ w }) {
   const { t } = useApp();
   const now = useTick();
@@ -118,26 +76,13 @@ function Line({ w }) {
   const late = w.overdue && Date.parse(w.overdue) <= now;
   return html`<tr role="row" data-watchlist=${w.name}>
     <th role="rowheader" scope="row"><a class="list-name" href=${format(board(w.name))}>${w.name}</a>
-      <span class="sub">${w.region === 'all' ? t('lists.allRegions') : w.region} · ${t('lists.top', { top: w.top })}${w.margin > 0 && t('lists.margin', { margin: w.margin })} · ${schedule(t, w.schedule)}</span></th>
-    <td role="cell" data-label=${t('lists.condition')}><${Flag} tone=${TONES[s] ?? 'bad'}>${t.or(`state.${s}`, s)}<//> <${Why} w=${w} s=${s} /></td>
+      <span class="sub">${w.region === 'all' ? t('lists.allRegions') : w.region} · ${places(t, w)} · ${schedule(t, w.schedule)}</span></th>
+    <td role="cell" data-label=${t('lists.condition')}><${State} s=${s} /> <${Why} w=${w} s=${s} /></td>
     <td role="cell" data-label=${t('lists.read')} class=${late ? 'late' : ''}>${w.read ? html`<${Age} at=${w.read} />` : t('lists.never')}${late && html` <span class="late-word">${t('lists.overdue')}</span>`}</td>
     <td role="cell" data-label=${t('lists.next')}>${w.reading ? t('lists.reading') : w.next ? html`<${Age} at=${w.next} due=${t('lists.due')} />` : t('lists.unplanned')}</td>
     <td role="cell" data-label=${t('lists.revision')} class="number">${w.revision ?? '–'}</td>
     <td role="cell" data-label=${t('lists.changed')}><${Age} at=${w.changed} /></td>
   </tr>`;
-}
-
-// Why tells what the last attempt came to, and of trouble its reason and what the
-// worker said.
-function Why({ w, s }) {
-  const { t } = useApp();
-  const c = w.condition ?? (group(s) !== 'well' && w.outcome !== 'changed' && w.outcome !== 'unchanged' ? w : null);
-  if (c?.reason) {
-    return html`<span class="why">${t.or(`reason.${c.reason}`, c.reason)}${w.failures > 1 && html` · ${t('lists.failures', { count: w.failures })}`}
-      ${c.since && html` · <${Age} at=${c.since} />`}</span>${c.detail && html`<span class="detail">${c.detail}</span>`}`;
-  }
-  if (!w.outcome) return null;
-  return html`<span class="why">${t.or(`outcome.${w.outcome}`, w.outcome)}${w.outcome === 'baseline' && w.reason && html`: ${t.or(`reason.${w.reason}`, w.reason)}`}${w.events > 0 && html` · ${t('lists.events', { count: w.events })}`}</span>`;
 }
 
 function Pages({ page, route }) {

@@ -19,7 +19,7 @@ export function Shell({ route, language, theme, choose, door, main, children }) 
           <a href=${format({ view: 'watchlists' })} aria-current=${route.view === 'watchlists' ? 'page' : undefined}>${t('nav.watchlists')}</a>
           <a href=${format({ view: 'live' })} aria-current=${route.view === 'live' ? 'page' : undefined}>${t('nav.live')}</a>
         </nav>
-        <${Link} />
+        <${Link} open=${door.open} />
         <div class="top-set">
           <label class="mini"><span class="hear">${t('app.language')}</span>
             <select value=${language} onChange=${(e) => choose.language(e.currentTarget.value)}>
@@ -44,15 +44,17 @@ function Nowhere() {
   return html`<div class="notice"><h1 tabindex="-1">${t('nowhere.title')}</h1><p><a href="#/">${t('nowhere.back')}</a></p></div>`;
 }
 
-// Link tells whether what is on display is live.
-function Link() {
+// Link tells whether what is on display is live; without a token that is what it
+// waits for, whatever it was doing.
+function Link({ open }) {
   const { t, f, events } = useApp();
   const link = useStore(events.link);
   const now = useTick();
-  const waiting = link.state === 'waiting' && link.until - now > 999;
-  return html`<div class=${`link link-${link.state}`} data-link=${link.state}>
+  const state = open ? link.state : 'denied';
+  const waiting = open && link.state === 'waiting' && link.until - now > 999;
+  return html`<div class=${`link link-${state}`} data-link=${state}>
     <span class="dot" aria-hidden="true"></span>
-    <span class="link-text">${waiting ? t('link.waitingIn', { when: f.between(link.until, now) }) : t(`link.${link.state}`)}</span>
+    <span class="link-text">${waiting ? t('link.waitingIn', { when: f.between(link.until, now) }) : t(`link.${state}`)}</span>
     ${waiting && html`<button type="button" class="button button-small" onClick=${events.hurry}>${t('link.now')}</button>`}
   </div>`;
 }

@@ -23,6 +23,7 @@ export function Rows({ data, route, pins, flash, onPin, change }) {
   const onSort = (sort, desc) => change({ sort, desc });
   const head = (by, text, className, title) => html`<${SortHead} by=${by} sort=${route.sort} desc=${route.desc} onSort=${onSort} className=${className} title=${title}>${text}<//>`;
   const edge = data.rows.some((r) => r.edge);
+  const bare = data.revision < data.latest_revision && data.rows.some((r) => r.profile === null);
   return html`<section class="panel" aria-labelledby="table-title" ref=${panel}>
     <div class="panel-head"><h2 id="table-title">${t('board.table')}</h2>
       <p class="page-count" role="status">${t('board.rows', { count: rows.length })}</p></div>
@@ -31,6 +32,7 @@ export function Rows({ data, route, pins, flash, onPin, change }) {
       <${Choice} label=${t('board.show')} hidden options=${SHOWN.filter((v) => v !== 'outside' || n.outside > 0).map((v) => [v, t(`board.show.${v}`), n[v]])} value=${route.show} onChoose=${(show) => change({ show })} />
       <${Pick} className="narrow-only" label=${t('board.sort')} value=${route.sort} onChoose=${(sort) => change({ sort, desc: false })} options=${['rank', 'change', 'creator', 'index', 'followers', 'gmv', 'units', 'pin'].map((v) => [v, t(`col.${v}`)])} />
     </div>
+    ${bare && html`<p class="quiet figures-past">${t('board.bare')}</p>`}
     ${rows.length === 0 ? html`<p class="quiet">${t('board.none')}</p>` : html`<table class="rows" role="table" data-rows=${painted.length} aria-rowcount=${rows.length + 1}>
       <caption class="hear">${t('board.table')} ${data.watchlist}, ${t('board.revision', { revision: String(data.revision) })}</caption>
       <thead role="rowgroup"><tr role="row">${head('rank', t('col.rank'), 'number c-rank')}${head('change', t('col.change'), 'c-change')}${head('creator', t('col.creator'), 'c-creator')}${head('index', t('col.index'), 'number c-index', t('col.indexLong'))}${head('followers', t('col.followers'), 'number c-wide')}${head('gmv', t('col.gmv'), 'number c-wide')}${head('units', t('col.units'), 'number c-wide')}${head('pin', t('col.pin'), 'c-pin')}</tr></thead>
@@ -81,7 +83,7 @@ class Row extends Component {
       <td role="cell" class="c-change"><${Mark} change=${row.change} />${row.edge && html` <span class="mark mark-edge" title=${t('mark.edge')}>${t('mark.short.edge')}</span>`}</td>
       <th role="rowheader" scope="row" class="c-creator"><a class="name" href=${format({ view: 'creator', uid: row.uid })} title=${t('creator.here', { name })}><bdi>${name}</bdi></a>
         <span class="sub"><a class="handle" href=${row.url} target="_blank" rel="noopener noreferrer" aria-label=${t('creator.fastmossOf', { name: row.unique_id || name })}><bdi>${row.unique_id ? `@${row.unique_id}` : t('creator.fastmoss')}</bdi><span aria-hidden="true"> ↗</span></a></span>
-        ${p && html`<span class="sub narrow-only">${[p.follower_count !== null && `${f.compact(p.follower_count)} ${t('col.followers').toLowerCase()}`, p.metrics?.usd_gmv !== null && f.compactDollars(p.metrics?.usd_gmv)].filter(Boolean).join(' · ')}</span>`}</th>
+        ${p && html`<span class="sub narrow-only">${[p.follower_count !== null && `${f.compact(p.follower_count)} ${t('col.followers').toLowerCase()}`, p.metrics?.usd_gmv !== null && `${f.compactDollars(p.metrics?.usd_gmv)} ${t('col.gmv')}`].filter(Boolean).map((x) => html`<span class="figure">${x}</span> `)}</span>`}</th>
       <td role="cell" class="number c-index">${f.integer(row.potential_index)}${step ? html`<span class=${`step ${step > 0 ? 'step-up' : 'step-down'}`}>${f.signed(step)}</span>` : html`<span class="step"></span>`}</td>
       <td role="cell" class="number c-wide">${f.integer(p?.follower_count)}</td>
       <td role="cell" class="number c-wide">${f.dollars(p?.metrics?.usd_gmv)}</td>

@@ -70,9 +70,9 @@ export function useResource(path, version, follows = (a, b) => a === b) {
   return { data: fits ? state.data : null, error: fits ? state.error : null, at: state.at, current: state.path === path, retry: again };
 }
 
-export function Failure({ error, retry, words = {} }) {
+export function Failure({ error, retry }) {
   const { t } = useApp();
-  const text = words[error.status] ?? t.or(`error.${error.status}`, error.status === 0 ? t('error.network') : error.detail);
+  const text = t.or(`error.${error.status}`, error.status === 0 ? t('error.network') : error.detail);
   return html`<div class="notice notice-bad" role="alert">
     <h2>${t('error.title')}</h2>
     <p>${text}</p>

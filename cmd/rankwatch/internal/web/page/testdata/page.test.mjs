@@ -6,7 +6,7 @@ import { beginning, cursor, follow, pause, retryAfter } from '../assets/stream.j
 import { empty, fold, ENTRIES } from '../assets/fold.js';
 import { board, format, parse, STATES } from '../assets/route.js';
 import { filter, state } from '../assets/lists.js';
-import { LANGUAGES, pick, translator } from '../assets/i18n.js';
+import { LANGUAGES, pick, places, schedule, translator } from '../assets/i18n.js';
 import { distance, formats } from '../assets/format.js';
 import { columns, depth, lines, marks, spread, stroke, ticks } from '../assets/ranks.js';
 import { differing, findRevision, mark, order, shown, tally } from '../assets/rows.js';
@@ -139,6 +139,25 @@ test('both languages say the same things', () => {
   assert.equal(pick(['fr'], null), 'en');
   assert.equal(pick(['zh'], 'en'), 'en');
   assert.equal(translator('en').or('reason.from-tomorrow', 'from-tomorrow'), 'from-tomorrow');
+});
+
+test('schedules and places as a language tells them', () => {
+  const [en, zh] = ['en', 'zh-CN'].map(translator);
+  for (const [text, inEnglish, inChinese] of [
+    ['every 5s', 'every 5s', '每 5 秒'], ['every 1h30m', 'every 1h 30m', '每 1 小时 30 分钟'], ['every 1.5s', 'every 1.5s', '每 1.5 秒'],
+    ['every 500ms', 'every 500ms', 'every 500ms'], ['cron 0 9 * * * UTC', 'cron 0 9 * * * UTC', 'cron 0 9 * * * UTC'],
+  ]) {
+    assert.equal(schedule(en, text), inEnglish);
+    assert.equal(schedule(zh, text), inChinese);
+  }
+  assert.equal(places(en, { top: 60, margin: 0 }), 'top 60');
+  assert.equal(places(en, { top: 60, margin: 20 }), 'top 60, out past 80');
+});
+
+test('Chinese has no half-width colon, comma or bracket between its words', () => {
+  for (const [key, text] of Object.entries(LANGUAGES['zh-CN'].dictionary)) {
+    for (const one of Object.values(typeof text === 'string' ? { text } : text)) assert.doesNotMatch(one, /\p{Script=Han}[:,;()]|[:,;()]\p{Script=Han}/u, key);
+  }
 });
 
 test('numbers and times as a language writes them', () => {
