@@ -100,4 +100,3 @@ func (c *Crew) compare(f fleet.File) {
 	defer c.mu.Unlock()
 	c.differs = fleet.Hash(c.file) != f.Hash
 }
-

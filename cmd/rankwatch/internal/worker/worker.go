@@ -182,7 +182,9 @@ func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 		Writer: writer, Host: host, Version: version.Number(),
 		Limits:  turns.LimitsOf(s.FastMoss.Rate, s.FastMoss.Concurrency),
 		Watcher: w.watcher, Client: w.client, File: w.cfg.File,
-		Parse:   func(data []byte) ([]watcher.Watchlist, error) { return watcher.ParseWatchlists("the fleet's file", data) },
+		Parse: func(data []byte) ([]watcher.Watchlist, error) {
+			return watcher.ParseWatchlists("the fleet's file", data)
+		},
 		Full:    func() bool { return w.db.Backlog().Full },
 		Waiting: func() int { return w.db.Backlog().Batches },
 		Ready:   w.publisher.Ready(), Logger: w.cfg.Logger,
