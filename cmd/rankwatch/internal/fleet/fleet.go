@@ -98,6 +98,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	v, err := fleet.Look(ctx, b.Conn, s.Stream, s.Prefix)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w; %s does not answer: is JetStream on there, and has this user what the reader's role in deploy/nats/nats-server.conf has?", err, b.Where)
+	}
 	if err != nil {
 		return explain(ctx, b, s, err)
 	}
