@@ -259,7 +259,7 @@ func (p *Publisher) takeBoard(ctx context.Context, c event.Chain, board *stored)
 		if _, err := p.outbox.Adopt(board.ack(c, rev), t, nil); err != nil {
 			return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, err)
 		}
-		p.stats.update(func(s *Stats) { s.Adopted++ })
+		p.stats.update(func(s *Stats) { s.Taken++ })
 		return nil
 	}
 	return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, errTornRead)

@@ -18,6 +18,7 @@ type Stats struct {
 	Groups         uint64            // atomic batches that the server took
 	Refusals       map[string]uint64 // publishes that failed, by reason
 	Adopted        uint64            // chains taken over from the stream
+	Taken          uint64            // boards taken over from workers that read before, in turn
 	Rewound        uint64            // chains that went back with the stream
 	Broken         uint64            // chains that begin anew
 	Fenced         uint64            // watchlists lost to another writer

@@ -30,8 +30,12 @@ type Shared struct {
 
 // A Turn is a watchlist that this worker is to read now. Carry is what the last
 // reader left for the next one; empty if nobody did.
+//
+// Due is when the reading was to be made. Where the bus's clock is ahead of this
+// worker's that may be yet to come; it counts as made then.
 type Turn struct {
 	Watchlist string
+	Due       time.Time
 	Carry     []byte
 }
 
@@ -58,6 +62,9 @@ var (
 
 // flushTime is how long a turn that was read waits for the bus.
 const flushTime = 30 * time.Second
+
+// mostAhead bounds by how much another clock is believed to be ahead.
+const mostAhead = time.Hour
 
 // carry is what a reader leaves for the next one, which may be another worker:
 // what the stream does not tell, since no board was worth publishing.
@@ -159,7 +166,11 @@ func (w *Worker) begin(source Source, turns []Turn) (*job, error) {
 			e.failures = c.Failures
 		}
 		j.names = append(j.names, t.Watchlist)
-		w.schedule.Took(t.Watchlist, now)
+		at := now
+		if ahead := t.Due.Sub(now); ahead > 0 && ahead < mostAhead {
+			at = t.Due
+		}
+		w.schedule.Took(t.Watchlist, at)
 	}
 	w.running[j.feed] = j
 	return j, nil

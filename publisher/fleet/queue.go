@@ -392,5 +392,18 @@ func (p *Puller) wait(ctx context.Context) (jetstream.Msg, time.Time, error) {
 	}
 }
 
-// Stop gives up asking. A turn that is on its way comes to somebody after AckWait.
-func (p *Puller) Stop() { p.it.Stop() }
+// lastLook is how long Stop waits for a turn that is on its way.
+const lastLook = 20 * time.Millisecond
+
+// Stop gives up asking, and hands back what has come meanwhile. What comes even
+// later is somebody else's after AckWait.
+func (p *Puller) Stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastLook)
+	defer cancel()
+	if m, err := p.it.Next(jetstream.NextContext(ctx)); err == nil {
+		if err := m.Nak(); err != nil {
+			p.q.cfg.Logger.Debug("turn comes again", "subject", m.Subject(), "err", err)
+		}
+	}
+	p.it.Stop()
+}

@@ -75,6 +75,8 @@ type Crew struct {
 	working map[string]time.Time // since when
 	file    []byte               // as this worker has it
 	differs bool                 // from the fleet's
+	applied time.Time            // when the fleet's was taken over
+	told    bool                 // that it differs
 	stats   Stats
 }
 

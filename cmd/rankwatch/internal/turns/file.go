@@ -2,6 +2,7 @@ package turns
 
 import (
 	"context"
+	"time"
 
 	"github.com/rankwatch/rankwatch/publisher/fleet"
 )
@@ -83,14 +84,23 @@ func (c *Crew) apply(f fleet.File) {
 		return
 	}
 	c.cfg.Watcher.Reload(lists)
-	first := c.order.Load() == 0
 	c.order.Store(f.Order)
+	c.applied = time.Now()
 	hash := f.Hash
 	c.hash.Store(&hash)
 	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)
-	c.differs = fleet.Hash(c.file) != f.Hash
-	if c.differs && !first {
-		c.log.Warn("another worker brought another watchlist file, which counts now; the one here does not", "file", f.Hash, "order", f.Order, "from", f.Writer)
+	c.differs, c.told = fleet.Hash(c.file) != f.Hash, false
+}
+
+// conflict tells, once, that this worker's file is still another one than the
+// fleet's some time after that was taken over. While a new file is brought to one
+// worker after the other they differ for a while.
+func (c *Crew) conflict() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.differs && !c.told && time.Since(c.applied) > tendLater {
+		c.told = true
+		c.log.Warn("the watchlist file here is not the fleet's, and does not count; bring it up to date, or change it if it is to count", "fleet_file", *c.hash.Load(), "order", c.order.Load())
 	}
 }
 

@@ -119,13 +119,17 @@ func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *f
 		}
 		return true, c.cfg.Watcher.Retire(ctx, t.Watchlist)
 	}
-	turns := []watcher.Turn{{Watchlist: t.Watchlist, Carry: t.Carry}}
+	turns := []watcher.Turn{{Watchlist: t.Watchlist, Due: t.Due, Carry: t.Carry}}
 	armed, err := c.along(ctx, t)
 	if err != nil {
 		c.log.Debug("fleet: read alone", "watchlist", t.Watchlist, "err", err)
 	}
 	for name, s := range armed {
-		turns = append(turns, watcher.Turn{Watchlist: name, Carry: s.Carry})
+		turns = append(turns, watcher.Turn{Watchlist: name, Due: s.Due, Carry: s.Carry})
+	}
+	plans := make(map[string]string, len(turns))
+	for _, r := range turns {
+		plans[r.Watchlist], _ = c.cfg.Watcher.Plan(r.Watchlist)
 	}
 	served, err := c.cfg.Watcher.Serve(ctx, leased{lane, held, c.learn}, turns...)
 	if err != nil {
@@ -138,7 +142,7 @@ func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *f
 		}
 		// A worker that ends still arms what it has read.
 		arm, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
-		err := c.queue.Arm(arm, c.schedule(s), armed[s.Watchlist].Sequence)
+		err := c.queue.Arm(arm, c.schedule(s, plans[s.Watchlist]), armed[s.Watchlist].Sequence)
 		cancel()
 		if errors.Is(err, fleet.ErrArmed) {
 			c.log.Debug("another schedule is armed", "watchlist", s.Watchlist)
@@ -171,10 +175,16 @@ func (c *Crew) along(ctx context.Context, t *fleet.Turn) (map[string]fleet.Sched
 	return armed, nil
 }
 
-// schedule is a watchlist's next turn.
-func (c *Crew) schedule(s watcher.Served) fleet.Schedule {
+// schedule is the next turn of a watchlist that was read by a plan. If that changed
+// meanwhile it is read again at once.
+func (c *Crew) schedule(s watcher.Served, plan string) fleet.Schedule {
 	next := fleet.Schedule{Watchlist: s.Watchlist, At: s.Next, Due: s.Next, Order: c.order.Load(), Carry: s.Carry}
 	next.Plan, _ = c.cfg.Watcher.Plan(s.Watchlist)
+	if next.Plan != plan {
+		next.At = time.Now()
+		next.Due = next.At
+		return next
+	}
 	if s.Follows {
 		next.At = next.At.Add(min(grace, time.Until(s.Next)/2))
 	}

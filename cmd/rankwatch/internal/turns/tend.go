@@ -35,6 +35,7 @@ func (c *Crew) tend(ctx context.Context) error {
 		case <-timer.C:
 		case <-c.redo:
 		}
+		c.conflict()
 		next := jittered(tendEvery)
 		seen, err := c.arrange(ctx, order)
 		switch {
@@ -94,7 +95,21 @@ func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 	if order == mine {
 		return mine, nil
 	}
-	return mine, c.rearm(ctx, present)
+	if err := c.rearm(ctx, present); err != nil || time.Since(c.since()) < settled {
+		return order, err
+	}
+	return mine, nil
+}
+
+// settled is how long after a new file schedules are compared with it again: a
+// worker that has yet to hear of it arms as the old one says.
+const settled = 2 * time.Minute
+
+// since is when the present file was taken over.
+func (c *Crew) since() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.applied
 }
 
 // armMissing has watchlists read at once that have neither a schedule nor a turn,

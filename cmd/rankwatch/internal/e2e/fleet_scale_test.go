@@ -1,0 +1,205 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/fleet"
+	"github.com/rankwatch/rankwatch/watcher/fastmoss"
+)
+
+// fleetPlaces is how long the lists are: a page.
+const fleetPlaces = 100
+
+// A ready source answers at once, with one of two boards, which differ in every
+// tenth place: what it costs is what fetching costs.
+type ready struct {
+	*httptest.Server
+	bodies [2][]byte
+	later  atomic.Bool // the second board
+}
+
+func newReady(t *testing.T) *ready {
+	t.Helper()
+	r := &ready{}
+	for b := range r.bodies {
+		var rows []json.RawMessage
+		for i := range fleetPlaces {
+			uid := fmt.Sprint(7_000_000_000 + i)
+			if b == 1 && i%10 == 9 {
+				uid += "0"
+			}
+			it := made(uid, int64(2*fleetPlaces-2*i), b, "US")
+			data, err := json.Marshal(it.row())
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, data)
+		}
+		var err error
+		r.bodies[b], err = json.Marshal(map[string]any{"code": 0, "message": "", "request_id": "r", "data": map[string]any{
+			"total": fleetPlaces, "list": rows,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		body := r.bodies[0]
+		if r.later.Load() {
+			body = r.bodies[1]
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(body) // a client that has gone is its own trouble
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// floor is how many lists a second can be fetched and decoded by this process, as
+// many at once as the fleet reads.
+func (r *ready) floor(t *testing.T, n, atOnce int) float64 {
+	t.Helper()
+	c, err := fastmoss.New(fastmoss.Config{BaseURL: r.URL, Token: fastmoss.StaticToken(token), Rate: 1e6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	began := time.Now()
+	var left atomic.Int64
+	left.Store(int64(n))
+	var all sync.WaitGroup
+	for range atOnce {
+		l := c.Lane(1e6)
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				if p, err := l.Page(t.Context(), fastmoss.Query{}, 1, fleetPlaces); err != nil || p.Rows != fleetPlaces {
+					t.Errorf("%d rows, %v", p.Rows, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return float64(n) / time.Since(began).Seconds()
+}
+
+// TestFleetScale has three workers read many watchlists, then read them all again
+// when every board has changed, and says how many readings a second that are,
+// beside what fetching them alone would be. RANKWATCH_FLEET_SCALE says how many;
+// the issue asks for 20,000, which takes minutes and gigabytes.
+func TestFleetScale(t *testing.T) {
+	n := 60
+	if s := os.Getenv("RANKWATCH_FLEET_SCALE"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		t.Parallel()
+	}
+	const workers, atOnce = 3, 48
+	source, b := newReady(t), newBus(t, nil)
+	floor := source.floor(t, max(n/2, 100), atOnce)
+	lists := func(month string) string {
+		var f strings.Builder
+		fmt.Fprintf(&f, "defaults: {every: 1h, top: 90, period: {type: month, value: %s}}\nwatchlists:\n", month)
+		for i := range n {
+			fmt.Fprintf(&f, "  - {name: w%05d, filter: {region: US, follower_count_range: {min: %d}}}\n", i, i+1)
+		}
+		return f.String()
+	}
+	var setups []*setup
+	for range workers {
+		s := newSetup(t, source.URL, lists("2026-03")).external(b.url(), "RANKWATCH", "rankwatch")
+		s.env["RANKWATCH_CLUSTER"], s.env["RANKWATCH_FASTMOSS_RATE"], s.env["RANKWATCH_FASTMOSS_CONCURRENCY"] = "true", "100000", strconv.Itoa(atOnce)
+		s.start(t)
+		setups = append(setups, s)
+		if n > 1000 {
+			t.Cleanup(func() { os.RemoveAll(filepath.Join(s.dir, "data")) })
+		}
+	}
+	nc, err := nats.Connect(b.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	counted := func(what string, do func()) {
+		boards, err := nc.SubscribeSync("rankwatch.*.*.board")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer boards.Unsubscribe()
+		if err := boards.SetPendingLimits(-1, -1); err != nil {
+			t.Fatal(err)
+		}
+		do()
+		var began time.Time
+		seen := map[string]bool{}
+		for len(seen) < n {
+			m, err := boards.NextMsg(patience)
+			if err != nil {
+				t.Fatalf("%s: %d of %d: %v", what, len(seen), n, err)
+			}
+			if began.IsZero() {
+				began = time.Now()
+			}
+			s, err := event.ParseSubject("rankwatch", m.Subject)
+			if err != nil || seen[s.Watchlist] {
+				t.Fatalf("%s: %s a second time (%v)", what, m.Subject, err)
+			}
+			seen[s.Watchlist] = true
+			if k := len(seen); k%2000 == 0 {
+				t.Logf("%s: %d after %s", what, k, time.Since(began).Round(time.Second))
+			}
+		}
+		rate := float64(n) / time.Since(began).Seconds()
+		t.Logf("%s: %d readings, %.0f a second; fetching alone %.0f (%.2f)", what, n, rate, floor, rate/floor)
+	}
+	counted("first boards", func() {})
+	source.later.Store(true)
+	counted("changed boards", func() { setups[0].write(t, lists("2026-04")) })
+	idle(t, nc)
+	if out := setups[0].does(t, 0, "verify"); !strings.Contains(out, "history adds up") {
+		t.Error(out)
+	}
+}
+
+// idle waits until no turn waits or is being read.
+func idle(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		c, err := js.Consumer(ctx, fleet.StreamName("RANKWATCH"), "turns")
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := c.CachedInfo()
+		if i.NumPending == 0 && i.NumAckPending == 0 {
+			t.Logf("backlog 0, %d turns were redelivered", i.NumRedelivered)
+			return
+		}
+	}
+}
