@@ -25,8 +25,9 @@ var standard = []string{
 	"process_max_fds", "go_goroutines", "go_memstats_heap_inuse_bytes",
 }
 
-// everywhere are the labels that Prometheus adds to a target's series.
-var everywhere = []string{"job", "instance", labels.MetricName}
+// everywhere are the labels that Prometheus, or its operator, adds to a target's
+// series.
+var everywhere = []string{"job", "instance", "pod", labels.MetricName}
 
 func main() {
 	if len(os.Args) != 4 {

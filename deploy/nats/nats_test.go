@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss/simulator"
 )
 
@@ -33,7 +34,7 @@ type installation struct {
 	bin   string
 }
 
-func install(t *testing.T) *installation {
+func install(t *testing.T, change ...func(*installation, *server.Options)) *installation {
 	t.Helper()
 	in := &installation{seeds: map[string]string{}, dir: t.TempDir()}
 	for _, r := range roles {
@@ -53,6 +54,9 @@ func install(t *testing.T) *installation {
 		t.Errorf("batches of %d, sync always %v", o.JetStreamLimits.MaxBatchSize, o.SyncAlways)
 	}
 	o.Host, o.Port, o.HTTPPort, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, t.TempDir(), true, true
+	for _, fn := range change {
+		fn(in, o)
+	}
 	srv, err := server.NewServer(o)
 	must(t, err)
 	srv.Start()
@@ -166,6 +170,34 @@ func TestPermissions(t *testing.T) {
 	in.verb(t, "reader", "verify")
 	in.verb(t, "backup", "backup", "copy.tar.zst")
 	t.Run("consumer", in.consumer)
+}
+
+// A reader may look at workers that share watchlists.
+func TestAReaderLooksAtAFleet(t *testing.T) {
+	in := install(t, func(in *installation, o *server.Options) {
+		admin, err := nkeys.CreateUser()
+		must(t, err)
+		public, err := admin.PublicKey()
+		must(t, err)
+		seed, err := admin.Seed()
+		must(t, err)
+		in.seeds["admin"] = filepath.Join(in.dir, "admin")
+		must(t, os.WriteFile(in.seeds["admin"], seed, 0o600))
+		o.Nkeys = append(o.Nkeys, &server.NkeyUser{Nkey: public, Account: o.Nkeys[0].Account})
+	})
+	admin, _ := in.client(t, "admin")
+	_, err := fleet.OpenQueue(t.Context(), fleet.QueueConfig{Conn: admin, Stream: "RANKWATCH", Prefix: "rankwatch"}, fleet.Limits{Readings: 1, Rate: 1})
+	must(t, err)
+	files, err := fleet.OpenFiles(t.Context(), fleet.FilesConfig{Conn: admin, Stream: "RANKWATCH", Writer: "W"})
+	must(t, err)
+	_, _, err = files.Offer(t.Context(), []byte("watchlists: [{name: us, filter: {region: US}}]"))
+	must(t, err)
+	_, err = admin.Subscribe("_turns.rankwatch.who", func(m *nats.Msg) { _ = m.Respond([]byte(`{"writer":"W"}`)) })
+	must(t, err)
+	must(t, admin.Flush())
+	if out := in.verb(t, "reader", "fleet"); !strings.Contains(out, "workers     1 answered") || !strings.Contains(out, "with neither: us") {
+		t.Errorf("fleet printed:\n%s", out)
+	}
 }
 
 func (in *installation) consumer(t *testing.T) {

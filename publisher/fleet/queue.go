@@ -128,6 +128,7 @@ type State struct {
 	Working     int       // turns that were taken
 	Redelivered int       // of those, taken for the second time or more
 	Oldest      time.Time // when the oldest turn that is there was called; zero without one
+	Waits       time.Time // when the oldest turn that nobody has taken was due; zero without one
 }
 
 // State asks the server.
@@ -147,11 +148,30 @@ func (q *Queue) State(ctx context.Context) (State, error) {
 	if s.Queued+s.Working == 0 {
 		return s, nil
 	}
-	m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"seq": 1, "next_by_subj": q.turnSubject("*")})
-	if err == nil && m != nil {
-		s.Oldest = m.Time
+	m, err := q.turnFrom(ctx, 1)
+	if err != nil || m == nil {
+		return s, err
 	}
-	return s, err
+	s.Oldest = m.Time
+	if s.Queued == 0 {
+		return s, nil
+	}
+	// Turns are given out in their order; those that come again were taken.
+	if m, err = q.turnFrom(ctx, i.Delivered.Stream+1); err != nil || m == nil {
+		return s, err
+	}
+	s.Waits = m.Time
+	var turn Schedule
+	if json.Unmarshal(m.Data, &turn) == nil && !turn.Due.IsZero() {
+		s.Waits = turn.Due
+	}
+	return s, nil
+}
+
+// turnFrom is the first turn from a sequence on that is not done, nil if there is
+// none.
+func (q *Queue) turnFrom(ctx context.Context, sequence uint64) (*stored, error) {
+	return leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"seq": sequence, "next_by_subj": q.turnSubject("*")})
 }
 
 func (q *Queue) scheduleSubject(watchlist string) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/check"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/demo"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/exit"
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/fleet"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/plan"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/replay"
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/run"
@@ -77,7 +78,7 @@ func newRoot(running *string) *cobra.Command {
 	}
 	for _, verb := range []*cobra.Command{
 		run.Command(), demo.Command(), simulate.Command(), check.Command(), plan.Command(), replay.Command(), board.Command(), verify.Command(),
-		alert.Command(), service.Command(), backup.Command(), backup.RestoreCommand(), version.Command(),
+		fleet.Command(), alert.Command(), service.Command(), backup.Command(), backup.RestoreCommand(), version.Command(),
 	} {
 		for _, v := range append(verb.Commands(), verb) {
 			work := v.RunE

@@ -66,7 +66,7 @@ func (b *bus) Collect(ch chan<- prometheus.Metric) {
 	out.counter(batchesDesc, float64(now.Batches))
 	out.counter(messagesDesc, float64(now.Messages))
 	out.counter(bytesDesc, float64(now.Bytes))
-	ch <- latency(now.Latency)
+	ch <- histogram(publishDesc, publisher.LatencyBounds(), now.Latency.Counts[:], now.Latency.Sum)
 	for _, reason := range publisher.RefusalReasons() {
 		out.counter(refusalsDesc, float64(now.Refusals[reason]), reason)
 	}
@@ -78,12 +78,13 @@ func (b *bus) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// latency makes the counts cumulative, as Prometheus wants them.
-func latency(l publisher.Latency) prometheus.Metric {
+// histogram makes the counts cumulative, as Prometheus wants them. The last count
+// is of what is above all bounds.
+func histogram(d *prometheus.Desc, bounds []float64, counts []uint64, total time.Duration) prometheus.Metric {
 	buckets, sum := map[float64]uint64{}, uint64(0)
-	for i, bound := range publisher.LatencyBounds() {
-		sum += l.Counts[i]
+	for i, bound := range bounds {
+		sum += counts[i]
 		buckets[bound] = sum
 	}
-	return prometheus.MustNewConstHistogram(publishDesc, sum+l.Counts[len(l.Counts)-1], l.Sum.Seconds(), buckets)
+	return prometheus.MustNewConstHistogram(d, sum+counts[len(bounds)], total.Seconds(), buckets)
 }

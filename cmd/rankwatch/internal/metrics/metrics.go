@@ -97,9 +97,11 @@ func (r *Readings) Observe(a watcher.Attempt) {
 	}
 }
 
-// A Config says what is told. More are further collectors, with the prefix.
+// A Config says what is told. Crew is nil of a worker that shares nothing. More are
+// further collectors, with the prefix.
 type Config struct {
 	Worker   Worker
+	Crew     Crew
 	Readings *Readings
 	Backlog  int64 // bytes that may wait for the bus
 	Build    Build
@@ -128,6 +130,9 @@ func registry(cfg Config) (*prometheus.Registry, error) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(cfg.Build), cfg.Readings.made, cfg.Readings.events, cfg.Readings.duration,
 		&watchlists{worker: cfg.Worker}, &source{worker: cfg.Worker}, &bus{worker: cfg.Worker, backlog: cfg.Backlog},
+	}
+	if cfg.Crew != nil {
+		all = append(all, &crew{of: cfg.Crew})
 	}
 	for _, c := range append(all, cfg.More...) {
 		if err := reg.Register(c); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/state"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -75,7 +76,12 @@ func busy(now time.Time) *scene {
 
 func scrape(t testing.TB, w Worker, r *Readings) string {
 	t.Helper()
-	h, err := Handler(Config{Worker: w, Readings: r, Backlog: 1 << 20, Build: Build{Version: "v1", Commit: "c"}})
+	return scrapeAs(t, Config{Worker: w, Readings: r, Backlog: 1 << 20, Build: Build{Version: "v1", Commit: "c"}})
+}
+
+func scrapeAs(t testing.TB, c Config) string {
+	t.Helper()
+	h, err := Handler(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +234,7 @@ func TestTheListOfMetricsIsUpToDate(t *testing.T) {
 
 func TestNamesFollowTheConventions(t *testing.T) {
 	t.Parallel()
-	text := scrape(t, busy(time.Now()), NewReadings())
+	text := scrapeAs(t, Config{Worker: busy(time.Now()), Crew: &mates{}, Readings: NewReadings()})
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +259,7 @@ func TestLabelsAreFixedWordsOrWatchlists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := []string{"outcome", "reason", "kind", "status", "watchlist", "version", "commit", "goversion", "code", "handler"}
+	allowed := []string{"outcome", "reason", "kind", "status", "watchlist", "version", "commit", "goversion", "code", "handler", "result"}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
@@ -292,7 +298,7 @@ func BenchmarkScrape(b *testing.B) {
 
 func gather(w Worker) ([]*dto.MetricFamily, error) {
 	reg, err := registry(Config{
-		Worker: w, Readings: NewReadings(), Build: Build{Version: "v1", Commit: "c"}, More: NewRequests([]string{"page"}).Collectors(),
+		Worker: w, Crew: &mates{state: fleet.State{}}, Readings: NewReadings(), Build: Build{Version: "v1", Commit: "c"}, More: NewRequests([]string{"page"}).Collectors(),
 	})
 	if err != nil {
 		return nil, err

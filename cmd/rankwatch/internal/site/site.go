@@ -27,11 +27,15 @@ type Site struct {
 // Serve serves until ctx ends.
 func (s Site) Serve(ctx context.Context) error {
 	requests := metrics.NewRequests(web.Handlers())
-	scrapes, err := metrics.Handler(metrics.Config{
+	told := metrics.Config{
 		Worker: s.Worker, Readings: s.Readings, Backlog: s.Settings.Backlog,
 		Build: metrics.Build{Version: version.Number(), Commit: version.Commit()},
 		More:  requests.Collectors(),
-	})
+	}
+	if crew := s.Worker.Crew(); crew != nil {
+		told.Crew = crew
+	}
+	scrapes, err := metrics.Handler(told)
 	if err != nil {
 		return errors.Join(fmt.Errorf("set up metrics: %w", err), s.Listener.Close())
 	}

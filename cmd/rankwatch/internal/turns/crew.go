@@ -65,6 +65,7 @@ type Crew struct {
 	order  atomic.Uint64 // of the file that the watcher has
 	hash   atomic.Pointer[string]
 	limits atomic.Pointer[fleet.Limits]
+	shared atomic.Pointer[fleet.Queue] // queue, for those who ask at any time
 	offers chan []byte
 	says   chan func(context.Context) error
 	redo   chan struct{} // schedules are to be looked at now
@@ -88,6 +89,7 @@ type Stats struct {
 	Armed     uint64        // schedules that were missing, or changed
 	LastLate  time.Duration // of the last turn, from when it was due to its start
 	LastTaken time.Time
+	Lateness  Lateness // of the turns that were read to the end
 }
 
 // New returns a Crew that does nothing until Run.
@@ -157,7 +159,22 @@ func (c *Crew) Join(ctx context.Context) (err error) {
 	c.files, err = fleet.OpenFiles(ctx, fleet.FilesConfig{
 		Conn: c.cfg.Conn, Stream: c.cfg.Stream, Replicas: c.cfg.Replicas, Writer: c.cfg.Writer, Logger: c.log,
 	})
+	if err == nil {
+		c.shared.Store(c.queue)
+	}
 	return err
+}
+
+// errAway means that this worker has not found its fleet yet.
+var errAway = errors.New("fleet: not joined yet")
+
+// State asks the bus what the fleet's queue holds.
+func (c *Crew) State(ctx context.Context) (fleet.State, error) {
+	q := c.shared.Load()
+	if q == nil {
+		return fleet.State{}, errAway
+	}
+	return q.State(ctx)
 }
 
 // again repeats do until it succeeds, ctx ends (nil), or a person has to act.

@@ -64,9 +64,10 @@ func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
 // take works a turn off: it is done, or handed back, or not this worker's any
 // more.
 func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
+	lateness := late(t)
 	c.mu.Lock()
 	c.working[t.Watchlist] = time.Now()
-	c.stats.LastLate, c.stats.LastTaken = late(t), time.Now()
+	c.stats.LastLate, c.stats.LastTaken = lateness, time.Now()
 	if t.Retaken {
 		c.stats.Retaken++
 	}
@@ -90,7 +91,10 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 		c.count(func(s *Stats) { s.Lost++ })
 		c.log.Warn("turn not kept in time; another worker reads", "watchlist", t.Watchlist, "err", err)
 	case done:
-		c.count(func(s *Stats) { s.Turns++ })
+		c.count(func(s *Stats) {
+			s.Turns++
+			s.Lateness.add(lateness)
+		})
 		if err := t.Done(end); err != nil {
 			c.log.Debug("turn comes again", "watchlist", t.Watchlist, "err", err)
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/watcher"
 )
 
@@ -56,9 +55,6 @@ func (c *Crew) hear() (hearing, error) {
 
 func newsSubject(prefix string) string { return "_turns." + prefix + ".news" }
 
-// WhoSubject is where every worker of a fleet answers with a Member.
-func WhoSubject(prefix string) string { return "_turns." + prefix + ".who" }
-
 func (c *Crew) heard(m *nats.Msg) {
 	var n news
 	if json.Unmarshal(m.Data, &n) != nil || n.Writer == c.cfg.Writer {
@@ -87,40 +83,5 @@ func (c *Crew) tell(watchlist string) {
 	}
 	if err != nil {
 		c.log.Debug("fleet: others not told", "watchlist", watchlist, "err", err)
-	}
-}
-
-// A Member is what a worker tells of itself.
-type Member struct {
-	Writer  string               `json:"writer"`
-	Host    string               `json:"host"`
-	Version string               `json:"version"`
-	Started time.Time            `json:"started"`
-	Order   uint64               `json:"order"`   // of the watchlist file it goes by
-	File    string               `json:"file"`    // its hash
-	Differs bool                 `json:"differs"` // the file on its disk is another one
-	Limits  fleet.Limits         `json:"limits"`
-	Reading map[string]time.Time `json:"reading"` // since when
-	Waiting int                  `json:"waiting"` // batches for the bus
-	Stats   Stats                `json:"stats"`
-}
-
-func (c *Crew) answer(m *nats.Msg) {
-	me := Member{
-		Writer: c.cfg.Writer, Host: c.cfg.Host, Version: c.cfg.Version, Started: c.started, Order: c.order.Load(),
-		Limits: *c.limits.Load(), Reading: c.Working(), Waiting: c.cfg.Waiting(), Stats: c.Stats(),
-	}
-	if h := c.hash.Load(); h != nil {
-		me.File = *h
-	}
-	c.mu.Lock()
-	me.Differs = c.differs
-	c.mu.Unlock()
-	data, err := json.Marshal(me)
-	if err == nil {
-		err = m.Respond(data)
-	}
-	if err != nil {
-		c.log.Debug("fleet: question not answered", "err", err)
 	}
 }

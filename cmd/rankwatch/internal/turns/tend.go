@@ -147,7 +147,9 @@ func (c *Crew) armMissing(ctx context.Context, missing []string) error {
 			if errors.Is(err, fleet.ErrArmed) {
 				return nil
 			}
-			n.Add(1)
+			if err == nil {
+				n.Add(1)
+			}
 			return err
 		})
 	}
@@ -181,7 +183,9 @@ func (c *Crew) rearm(ctx context.Context, names []string) error {
 			if errors.Is(err, fleet.ErrArmed) {
 				return nil // somebody else did it, or its turn has come
 			}
-			c.count(func(s *Stats) { s.Armed++ })
+			if err == nil {
+				c.count(func(s *Stats) { s.Armed++ })
+			}
 			return err
 		})
 	}
