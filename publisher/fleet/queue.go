@@ -268,22 +268,32 @@ const lookUp = 500
 // Armed returns the schedules of watchlists as some replica has them: one that is
 // missing here may be there, and Arm tells which has changed.
 func (q *Queue) Armed(ctx context.Context, watchlists []string) (map[string]Schedule, error) {
+	return q.read(ctx, watchlists, q.scheduleSubject)
+}
+
+// Called returns what the turns of watchlists carry that are not done, with the
+// same reserve.
+func (q *Queue) Called(ctx context.Context, watchlists []string) (map[string]Schedule, error) {
+	return q.read(ctx, watchlists, q.turnSubject)
+}
+
+func (q *Queue) read(ctx context.Context, watchlists []string, subject func(watchlist string) string) (map[string]Schedule, error) {
 	out := make(map[string]Schedule, len(watchlists))
 	for len(watchlists) > 0 {
 		n := min(len(watchlists), lookUp)
 		subjects := make([]string, n)
 		for i, name := range watchlists[:n] {
-			subjects[i] = q.scheduleSubject(name)
+			subjects[i] = subject(name)
 		}
 		watchlists = watchlists[n:]
-		if err := q.armed(ctx, subjects, out); err != nil {
+		if err := q.readSome(ctx, subjects, subject(""), out); err != nil {
 			return nil, fmt.Errorf("fleet: read schedules: %w", err)
 		}
 	}
 	return out, nil
 }
 
-func (q *Queue) armed(ctx context.Context, subjects []string, out map[string]Schedule) error {
+func (q *Queue) readSome(ctx context.Context, subjects []string, prefix string, out map[string]Schedule) error {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	all, err := jetstreamext.GetLastMsgsFor(ctx, q.js, q.name, subjects)
@@ -297,7 +307,7 @@ func (q *Queue) armed(ctx context.Context, subjects []string, out map[string]Sch
 		if err != nil {
 			return err
 		}
-		s := Schedule{Watchlist: strings.TrimPrefix(m.Subject, q.scheduleSubject("")), Sequence: m.Sequence}
+		s := Schedule{Watchlist: strings.TrimPrefix(m.Subject, prefix), Sequence: m.Sequence}
 		if err := json.Unmarshal(m.Data, &s); err != nil {
 			q.cfg.Logger.Warn("unreadable schedule ignored", "watchlist", s.Watchlist, "err", err)
 			continue

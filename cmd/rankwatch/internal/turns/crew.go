@@ -69,6 +69,7 @@ type Crew struct {
 	offers chan []byte
 	says   chan func(context.Context) error
 	redo   chan struct{} // schedules are to be looked at now
+	fresh  chan struct{} // watchlists are new here
 
 	mu      sync.Mutex
 	lanes   []*fastmoss.Lane
@@ -96,7 +97,7 @@ type Stats struct {
 func New(cfg Config) *Crew {
 	c := &Crew{
 		cfg: cfg, log: cfg.Logger, started: time.Now(), file: cfg.File, working: map[string]time.Time{},
-		offers: make(chan []byte, 1), redo: make(chan struct{}, 1), says: make(chan func(context.Context) error, maxSays),
+		offers: make(chan []byte, 1), redo: make(chan struct{}, 1), fresh: make(chan struct{}, 1), says: make(chan func(context.Context) error, maxSays),
 	}
 	c.limits.Store(&cfg.Limits)
 	return c

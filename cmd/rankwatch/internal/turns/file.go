@@ -86,6 +86,10 @@ func (c *Crew) apply(f fleet.File) {
 	c.cfg.Watcher.Reload(lists)
 	c.order.Store(f.Order)
 	c.applied = time.Now()
+	select {
+	case c.fresh <- struct{}{}:
+	default:
+	}
 	hash := f.Hash
 	c.hash.Store(&hash)
 	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/publisher/fleet"
@@ -28,10 +29,18 @@ func (c *Crew) tend(ctx context.Context) error {
 	var order uint64 // of the file whose schedules were looked at
 	timer := time.NewTimer(jittered(tendLater))
 	defer timer.Stop()
+	connected := c.cfg.Conn.StatusChanged(nats.CONNECTED)
+	defer c.cfg.Conn.RemoveStatusListener(connected)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-connected: // what others told meanwhile was missed
+			c.recall(ctx)
+			continue
+		case <-c.fresh:
+			c.recall(ctx)
+			continue
 		case <-timer.C:
 		case <-c.redo:
 		}
@@ -48,6 +57,21 @@ func (c *Crew) tend(ctx context.Context) error {
 			order = seen
 		}
 		timer.Reset(next)
+	}
+}
+
+// recall takes over how every watchlist is doing from what its last reader left.
+func (c *Crew) recall(ctx context.Context) {
+	names := c.cfg.Watcher.Names()
+	for _, ask := range []func(context.Context, []string) (map[string]fleet.Schedule, error){c.queue.Called, c.queue.Armed} {
+		all, err := ask(ctx, names)
+		if err != nil {
+			c.log.Debug("fleet: how watchlists are doing comes with their next readings", "err", err)
+			return
+		}
+		for name, s := range all {
+			c.cfg.Watcher.Recall(name, s.Carry, s.Due)
+		}
 	}
 }
 
@@ -170,7 +194,6 @@ func (c *Crew) rearm(ctx context.Context, names []string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(armers)
 	for name, s := range all {
-		c.cfg.Watcher.Recall(name, s.Carry, s.Due)
 		due, changed := c.cfg.Watcher.Replan(name, s.Plan, s.Carry)
 		if !changed {
 			continue
