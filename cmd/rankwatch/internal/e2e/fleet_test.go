@@ -109,7 +109,7 @@ func (f *fleet) killed(who int) {
 	f.fault(fmt.Sprintf("worker %d killed and started", who), func() {
 		f.kills++
 		f.members[who].kill(f.t)
-		f.members[who].worker = f.members[who].setup.start(f.t)
+		f.start(who)
 	})
 }
 
@@ -118,7 +118,7 @@ func (f *fleet) restarted(who int) {
 	f.t.Helper()
 	f.fault(fmt.Sprintf("worker %d told to end and started", who), func() {
 		f.members[who].stop(f.t)
-		f.members[who].worker = f.members[who].setup.start(f.t)
+		f.start(who)
 	})
 }
 
@@ -211,7 +211,7 @@ func (f *fleet) twoFiles(a, b int) {
 			f.members[who].setup.write(f.t, text)
 		}
 		for _, who := range []int{a, b} {
-			f.members[who].worker = f.members[who].setup.start(f.t)
+			f.start(who)
 		}
 	})
 	last := f.agreed(len(f.members), before.Order+1, f.ackWait+f.slack)

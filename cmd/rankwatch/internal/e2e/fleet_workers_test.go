@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -85,10 +87,27 @@ func newFleet(t *testing.T, seed uint64, s scale) *fleet {
 			m.setup.binary = binary
 			m.setup.env["RANKWATCH_FAILPOINT_ACK_WAIT"] = s.ackWait.String()
 		}
-		m.worker = m.setup.start(t)
 		f.members = append(f.members, m)
+		f.start(len(f.members) - 1)
 	}
 	return f
+}
+
+// start starts a worker's process. RANKWATCH_FLEET_LOGS is a directory for all
+// that workers say.
+func (f *fleet) start(who int) {
+	f.t.Helper()
+	m := f.members[who]
+	m.worker = m.setup.start(f.t)
+	if dir := os.Getenv("RANKWATCH_FLEET_LOGS"); dir != "" {
+		w, path := m.worker, filepath.Join(dir, fmt.Sprintf("worker-%d-%d.log", who, m.cmd.Process.Pid))
+		f.t.Cleanup(func() {
+			<-w.exited
+			if err := os.WriteFile(path, []byte(w.logged.tail(1<<30)), 0o600); err != nil {
+				f.t.Error(err)
+			}
+		})
+	}
 }
 
 // watch adds a watchlist to what is to be read, and its list to the source.
