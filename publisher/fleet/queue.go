@@ -352,8 +352,9 @@ func (t *Turn) Back(after time.Duration) error {
 
 // A Puller takes turns, one at a time. It is not safe for concurrent use.
 type Puller struct {
-	q  *Queue
-	it jetstream.MessagesContext
+	q     *Queue
+	it    jetstream.MessagesContext
+	empty time.Time // when no turn had come to what was asked; zero if nothing is asked
 }
 
 // Puller begins to ask for turns; Stop must follow.
@@ -364,7 +365,7 @@ func (q *Queue) Puller() (*Puller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet: ask for turns: %w", err)
 	}
-	return &Puller{q, it}, nil
+	return &Puller{q: q, it: it}, nil
 }
 
 // Next waits for a turn. After an error other than ctx's the Puller is of no use
@@ -390,15 +391,23 @@ func (p *Puller) Next(ctx context.Context) (*Turn, error) {
 // process that is stopped for a while finds a turn that was lost long ago, and no
 // clock of its own says when it came; so it looks at the clock while it waits.
 func (p *Puller) wait(ctx context.Context) (jetstream.Msg, time.Time, error) {
-	before := time.Now()
-	for began := before; ; began = time.Now() {
+	for {
+		began := time.Now()
+		if p.empty.IsZero() {
+			p.empty = began
+		}
 		wait, cancel := context.WithTimeout(ctx, time.Second)
 		m, err := p.it.Next(jetstream.NextContext(wait))
 		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return m, before, err
+		if err == nil {
+			taken := p.empty
+			p.empty = time.Time{}
+			return m, taken, nil
 		}
-		before = began
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return nil, time.Time{}, err
+		}
+		p.empty = began
 	}
 }
 
