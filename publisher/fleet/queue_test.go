@@ -283,7 +283,7 @@ func TestATurnOfWhoSaysNothingComesAgain(t *testing.T) {
 	}
 	// Whoever keeps saying something keeps it, for however long.
 	for end := time.Now().Add(3 * ackWait); time.Now().Before(end); {
-		if err := again.Progress(); err != nil {
+		if err := again.Progress(within(t)); err != nil {
 			t.Fatal(err)
 		}
 		s, err := q.State(within(t))
@@ -293,6 +293,22 @@ func TestATurnOfWhoSaysNothingComesAgain(t *testing.T) {
 	}
 	mustDone(t, again)
 	wantNoTurn(t, other, r)
+}
+
+func TestProgressThatNobodyHearsIsNone(t *testing.T) {
+	t.Parallel()
+	q := aQueue(t, aBus(t), longWait, oneReading)
+	mustArm(t, q, "a", 0, 1, 0)
+	turn := mustNext(t, aPuller(t, q))
+	if err := turn.Progress(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.js.DeleteStream(within(t), q.name); err != nil {
+		t.Fatal(err)
+	}
+	if err := turn.Progress(within(t)); err == nil {
+		t.Error("kept a turn that is not there any more")
+	}
 }
 
 func TestATurnThatIsHandedBackComesAgain(t *testing.T) {
