@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -266,6 +267,9 @@ func (w *worker) reading(region, watchlist string, events int) (event.Batch, []s
 		})))
 	}
 	t := event.Tracked{Record: []byte("record " + id), Board: []byte("board " + id)}
+	if _, is, ill := strings.Cut(string(l.Record), " is "); ill {
+		t.Record = append(t.Record, " is "+is...)
+	}
 	b.Messages = append(b.Messages, event.Message{Role: event.Head, Data: event.PackTracked(t)})
 	outcome := event.OutcomeChanged
 	if l.Broken {

@@ -83,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 	}
 	p.send = p.sendBatch
 	p.live.Store(newLife())
-	p.shared.seen = make(map[string]sighting)
+	p.shared.seen, p.shared.disbelief = make(map[string]sighting), behindFor
 	if err := p.checkOutbox(); err != nil {
 		return nil, err
 	}

@@ -34,8 +34,14 @@ var ErrOvertaken = errors.New("publisher: another worker was first")
 // behindFor is longer than a leader without a quorum stays one.
 const behindFor = 20 * time.Second
 
+// forgetAfter is how long it is remembered that the stream was behind: a worker
+// that has not had the turn since knows nothing of what was in between.
+const forgetAfter = 5 * time.Minute
+
 // shared is what a Publisher remembers of watchlists that it shares.
 type shared struct {
+	disbelief time.Duration // how long a loss is not believed
+
 	mu    sync.Mutex
 	epoch uint64 // counts reasons to believe nothing that was seen before
 	seen  map[string]sighting
@@ -45,6 +51,8 @@ type shared struct {
 type sighting struct {
 	epoch  uint64
 	behind time.Time // since when the stream was behind; zero if it is not
+	again  time.Time // when that was seen last
+	head   uint64    // the sequence of the last head that was read or written beside a board
 }
 
 // doubt has the next Sync of every watchlist ask the stream.
@@ -60,9 +68,11 @@ func (p *Publisher) sighting(watchlist string) (s sighting, epoch uint64) {
 	return p.shared.seen[watchlist], p.shared.epoch
 }
 
-func (p *Publisher) saw(watchlist string, s sighting) {
+func (p *Publisher) saw(watchlist string, change func(*sighting)) {
 	p.shared.mu.Lock()
 	defer p.shared.mu.Unlock()
+	s := p.shared.seen[watchlist]
+	change(&s)
 	p.shared.seen[watchlist] = s
 }
 
@@ -112,12 +122,36 @@ func (p *Publisher) Flush(ctx context.Context, watchlist string) error {
 }
 
 // Known is what is known of a watchlist on the stream from elsewhere. Revision is
-// one that was published, 0 if none is known. Board and Status are the sequences
-// of its last messages, if Fresh says that they were asked for a short while ago.
+// one that was published, 0 if none is known. Marks are where its last messages
+// are, if Fresh says that they were asked for a short while ago.
 type Known struct {
-	Revision      uint64
-	Board, Status uint64
-	Fresh         bool
+	Revision uint64
+	Marks    Marks
+	Fresh    bool
+}
+
+// Marks are the sequences of a watchlist's last board, of its last status, and of
+// the head that was put in place of that board's own since; 0 for none.
+type Marks struct {
+	Board  uint64 `json:"board,omitempty"`
+	Status uint64 `json:"status,omitempty"`
+	Head   uint64 `json:"head,omitempty"`
+}
+
+// Marks returns where a watchlist's last messages are as this process knows.
+func (p *Publisher) Marks(watchlist string) (Marks, error) {
+	var m Marks
+	for kind, to := range map[event.Kind]*uint64{event.Board: &m.Board, event.Status: &m.Status} {
+		a, _, err := p.outbox.Acked(event.Chain{Watchlist: watchlist, Kind: kind})
+		if err != nil {
+			return Marks{}, fmt.Errorf("publisher: outbox: %w", err)
+		}
+		*to = a.Sequence
+	}
+	if seen, _ := p.sighting(watchlist); seen.head > m.Board {
+		m.Head = seen.head
+	}
+	return m, nil
 }
 
 // Sync brings the outbox's knowledge of a watchlist in line with the stream,
@@ -125,85 +159,109 @@ type Known struct {
 // stream's leader is asked, unless k is fresh and is what the outbox has; then
 // asked is false.
 func (p *Publisher) Sync(ctx context.Context, watchlist string, k Known) (asked bool, err error) {
-	if err := p.prepared(ctx, watchlist); err != nil {
+	if !p.nc.IsConnected() {
+		return false, errAway
+	}
+	ctx, cancel := p.tied(ctx)
+	defer cancel()
+	if err := p.Flush(ctx, watchlist); err != nil {
 		return false, err
 	}
 	seen, epoch := p.sighting(watchlist)
 	if k.Fresh && seen.epoch == epoch && seen.behind.IsZero() {
-		board, status, err := p.Marks(watchlist)
-		if err != nil || board > 0 && board == k.Board && status == k.Status {
+		m, err := p.Marks(watchlist)
+		if err != nil || m == k.Marks && m.Board > 0 {
 			return false, err
 		}
 	}
 	return true, p.ask(ctx, watchlist, k.Revision)
 }
 
-// Marks returns the sequences of a watchlist's last messages as the outbox knows
-// them, 0 for none.
-func (p *Publisher) Marks(watchlist string) (board, status uint64, err error) {
-	for kind, to := range map[event.Kind]*uint64{event.Board: &board, event.Status: &status} {
-		a, _, err := p.outbox.Acked(event.Chain{Watchlist: watchlist, Kind: kind})
-		if err != nil {
-			return 0, 0, fmt.Errorf("publisher: outbox: %w", err)
-		}
-		*to = a.Sequence
-	}
-	return board, status, nil
-}
-
-// prepared waits until the outbox can be held against the stream.
-func (p *Publisher) prepared(ctx context.Context, watchlist string) error {
-	if !p.nc.IsConnected() {
-		return errAway
-	}
-	return p.Flush(ctx, watchlist)
-}
-
 // ask holds a watchlist against the stream.
 func (p *Publisher) ask(ctx context.Context, watchlist string, published uint64) error {
 	seen, epoch := p.sighting(watchlist)
+	if seen.epoch != epoch {
+		seen.head = 0
+		p.saw(watchlist, func(s *sighting) { s.head = 0 })
+	}
+	n, err := p.unknown(ctx, watchlist, seen.head)
+	if err != nil {
+		return err
+	}
+	if published = max(published, n.acked.Revision); n.revision() < published {
+		if err := p.fallenBehind(watchlist, n, published); err != nil {
+			return err
+		}
+		n.board, n.head = nil, nil
+	}
+	if err := p.take(ctx, watchlist, n); err != nil {
+		return err
+	}
+	p.saw(watchlist, func(s *sighting) { s.epoch, s.behind = epoch, time.Time{} })
+	return nil
+}
+
+// News is what the stream has of a watchlist that the outbox does not know.
+type news struct {
+	acked         state.Ack // of the boards, as the outbox has it
+	boards        bool      // there is news of boards: that there are none, if board is nil
+	board, status *stored   // the last ones; nil without news
+	head          *stored   // what was put in place of the board's own; nil without news
+}
+
+// revision is that of the stream's last board.
+func (n news) revision() uint64 {
+	switch {
+	case !n.boards:
+		return n.acked.Revision
+	case n.board == nil:
+		return 0
+	}
+	return max(n.board.board().Revision, 1)
+}
+
+// unknown asks for what is new.
+func (p *Publisher) unknown(ctx context.Context, watchlist string, head uint64) (n news, err error) {
 	boards := event.Chain{Watchlist: watchlist, Kind: event.Board}
 	statuses := event.Chain{Watchlist: watchlist, Kind: event.Status}
-	var board, status *stored
-	var boardNews, statusNews bool
+	if n.acked, _, err = p.outbox.Acked(boards); err != nil {
+		return n, fmt.Errorf("publisher: outbox: %w", err)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		board, boardNews, err = p.newer(gctx, boards)
+		n.board, n.boards, err = p.newer(gctx, boards)
 		return err
 	})
 	g.Go(func() (err error) {
-		status, statusNews, err = p.newer(gctx, statuses)
+		n.status, _, err = p.newer(gctx, statuses)
 		return err
 	})
-	if err := g.Wait(); err != nil {
-		return err
+	if n.acked.Sequence > 0 {
+		g.Go(func() error {
+			h, err := p.last(gctx, HeadSubject(p.cfg.Prefix, watchlist))
+			if h != nil && h.Sequence > max(n.acked.Sequence, head) {
+				n.head = h
+			}
+			return err
+		})
 	}
-	acked, _, err := p.outbox.Acked(boards)
-	if err != nil {
-		return fmt.Errorf("publisher: outbox: %w", err)
-	}
-	has := acked.Revision
-	if boardNews {
-		has = 0
-		if board != nil {
-			has = max(board.board().Revision, 1)
+	return n, g.Wait()
+}
+
+// take takes over what is new.
+func (p *Publisher) take(ctx context.Context, watchlist string, n news) error {
+	switch {
+	case n.board != nil:
+		if err := p.takeBoard(ctx, event.Chain{Watchlist: watchlist, Kind: event.Board}, n.board); err != nil {
+			return err
 		}
-	}
-	if has < max(acked.Revision, published) {
-		return p.fallenBehind(watchlist, seen, epoch, board, max(acked.Revision, published))
-	}
-	if boardNews && board != nil {
-		if err := p.takeBoard(ctx, boards, board); err != nil {
+	case n.head != nil:
+		if err := p.takeOver(ctx, n.acked, n.head); err != nil {
 			return err
 		}
 	}
-	if statusNews && status != nil {
-		if err := p.takeStatus(watchlist, status); err != nil {
-			return err
-		}
-	}
-	if seen.epoch != epoch || !seen.behind.IsZero() {
-		p.saw(watchlist, sighting{epoch: epoch})
+	if n.status != nil {
+		return p.takeStatus(watchlist, n.status)
 	}
 	return nil
 }
@@ -221,30 +279,39 @@ func (p *Publisher) newer(ctx context.Context, c event.Chain) (last *stored, new
 		return nil, false, err
 	}
 	if last == nil {
-		return nil, known && a.Sequence > 0, nil
+		return nil, known, nil
 	}
-	return last, !known || last.Sequence != a.Sequence || last.digest() != a.Digest, nil
+	if known && last.Sequence == a.Sequence && last.digest() == a.Digest {
+		return nil, false, nil
+	}
+	return last, true, nil
 }
 
 // fallenBehind breaks the chain of a watchlist whose boards the stream lost, once
-// that is beyond doubt.
-func (p *Publisher) fallenBehind(watchlist string, seen sighting, epoch uint64, board *stored, published uint64) error {
-	now := time.Now()
-	if seen.behind.IsZero() {
-		seen.behind = now
-		p.saw(watchlist, seen)
+// that is beyond doubt; until then it is ErrBehind.
+func (p *Publisher) fallenBehind(watchlist string, n news, published uint64) error {
+	l, err := p.outbox.Load(watchlist)
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
 	}
-	if now.Sub(seen.behind) < behindFor {
+	if l.Broken && !n.boards && l.Revision >= published {
+		return nil // given up already, and nobody has written a board since
+	}
+	now := time.Now()
+	var since time.Time
+	p.saw(watchlist, func(s *sighting) {
+		if s.behind.IsZero() || now.Sub(s.again) > forgetAfter {
+			s.behind = now
+		}
+		s.again, since = now, s.behind
+	})
+	if now.Sub(since) < p.shared.disbelief {
 		return fmt.Errorf("%w: revision %d of %s", ErrBehind, published, watchlist)
 	}
 	c := event.Chain{Watchlist: watchlist, Kind: event.Board}
 	holds := state.Ack{}
-	if board != nil {
-		holds = board.ack(c, board.board().Revision)
-	}
-	l, err := p.outbox.Load(watchlist)
-	if err != nil {
-		return fmt.Errorf("publisher: outbox: %w", err)
+	if n.board != nil {
+		holds = n.board.ack(c, n.board.board().Revision)
 	}
 	if l.Revision < published {
 		// Another worker's revisions are used up too.
@@ -258,7 +325,7 @@ func (p *Publisher) fallenBehind(watchlist string, seen sighting, epoch uint64, 
 	}
 	p.stats.update(func(s *Stats) { s.Broken++ })
 	p.log.Warn("the stream lost boards that were published: the next one is a baseline", "watchlist", watchlist, "published", published, "has", holds.Revision)
-	p.saw(watchlist, sighting{epoch: epoch})
+	p.saw(watchlist, func(s *sighting) { s.behind = time.Time{} })
 	return nil
 }
 
@@ -266,18 +333,12 @@ func (p *Publisher) fallenBehind(watchlist string, seen sighting, epoch uint64, 
 // up in the stream when they are needed.
 func (p *Publisher) takeBoard(ctx context.Context, c event.Chain, board *stored) error {
 	for range 3 {
-		rev := board.board().Revision
 		h, err := p.last(ctx, HeadSubject(p.cfg.Prefix, c.Watchlist))
 		if err != nil {
 			return err
 		}
-		t := &event.Tracked{}
-		switch {
-		case h != nil && h.Header.Get(event.RevisionHeader) == strconv.FormatUint(rev, 10):
-			if t, err = p.tracked(ctx, c.Watchlist, h); err != nil {
-				return err
-			}
-		case h != nil:
+		rev := board.board().Revision
+		if h != nil && h.Header.Get(event.RevisionHeader) != strconv.FormatUint(rev, 10) {
 			// The head is of another board than the one that was read before it.
 			now, err := p.last(ctx, fenceFilter(p.cfg.Prefix, c))
 			if err != nil {
@@ -287,15 +348,60 @@ func (p *Publisher) takeBoard(ctx context.Context, c event.Chain, board *stored)
 				board = now
 				continue
 			}
+			h = nil
 		}
-		if _, err := p.outbox.Adopt(board.ack(c, rev), t, nil); err != nil {
-			return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, err)
-		}
-		p.stats.update(func(s *Stats) { s.Taken++ })
-		return nil
+		return p.takeHeld(ctx, board.ack(c, rev), h)
 	}
 	return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, errTornRead)
 }
+
+// takeOver takes over what was put in place of the head of the board that is
+// known here. If it is another one's, that board comes with the next Sync.
+func (p *Publisher) takeOver(ctx context.Context, known state.Ack, h *stored) error {
+	if h.Header.Get(event.DigestHeader) != digestOf(known) {
+		return nil
+	}
+	l, err := p.outbox.Load(known.Chain.Watchlist)
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	if l.Broken {
+		return nil // the next board tells so
+	}
+	known.Order = 0
+	return p.takeHeld(ctx, known, h)
+}
+
+// takeHeld makes a board the last of its chain, and what head h has that which is
+// compared with; nothing, so that a baseline follows, if h is nil or of another
+// version.
+func (p *Publisher) takeHeld(ctx context.Context, a state.Ack, h *stored) error {
+	watchlist := a.Chain.Watchlist
+	var t *event.Tracked
+	var err error
+	if h != nil {
+		if t, err = p.tracked(ctx, watchlist, h); err != nil {
+			return err
+		}
+	}
+	if t == nil {
+		t = new(event.Tracked)
+		if t.Record, err = p.resume(ctx, watchlist, nil); err != nil {
+			return err
+		}
+	}
+	if _, err := p.outbox.Adopt(a, t, nil); err != nil {
+		return fmt.Errorf("publisher: adopt %s: %w", watchlist, err)
+	}
+	if h != nil {
+		p.saw(watchlist, func(s *sighting) { s.head = h.Sequence })
+	}
+	p.stats.update(func(s *Stats) { s.Taken++ })
+	return nil
+}
+
+// digestOf is what a head has of the board that it belongs to.
+func digestOf(a state.Ack) string { return event.DigestPrefix + hex.EncodeToString(a.Digest[:]) }
 
 // takeStatus makes another worker's status the last of its chain, and the
 // watchlist's condition the one that it tells.
@@ -335,20 +441,21 @@ func (p *Publisher) PutHead(ctx context.Context, watchlist string, t event.Track
 	m := &nats.Msg{Subject: HeadSubject(p.cfg.Prefix, watchlist), Data: event.PackTracked(t), Header: nats.Header{
 		"Content-Type":       {contentTypeHead},
 		event.RevisionHeader: {strconv.FormatUint(a.Revision, 10)},
-		event.DigestHeader:   {event.DigestPrefix + hex.EncodeToString(a.Digest[:])},
+		event.DigestHeader:   {digestOf(a)},
 	}}
 	m.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
 	m.Header[jetstream.MsgTTLHeader] = []string{neverExpires}
 	expectation{fenceFilter(p.cfg.Prefix, c), a.Sequence}.put(m)
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	_, err = p.js.PublishMsg(ctx, m)
+	put, err := p.js.PublishMsg(ctx, m)
 	if err != nil && classify(err) == reasonFence {
 		return fmt.Errorf("%w: head of %s", ErrOvertaken, watchlist)
 	}
 	if err != nil {
 		return fmt.Errorf("publisher: head of %s: %w", watchlist, err)
 	}
+	p.saw(watchlist, func(s *sighting) { s.head = put.Sequence })
 	return nil
 }
 

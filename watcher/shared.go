@@ -22,7 +22,7 @@ type Shared struct {
 	// and says whether it asked the stream for that.
 	Sync func(ctx context.Context, watchlist string, k Known) (asked bool, err error)
 	// Marks says where the last messages of a watchlist are on the stream.
-	Marks func(watchlist string) (board, status uint64, err error)
+	Marks func(watchlist string) (Marks, error)
 	// Flush waits until what was committed of a watchlist is published, or was
 	// dropped since another worker was first.
 	Flush func(ctx context.Context, watchlist string) error
@@ -33,9 +33,17 @@ type Shared struct {
 // Known is what the last reader left of a watchlist on the stream: a revision that
 // it has, and where its last messages are if that was asked for a short while ago.
 type Known struct {
-	Revision      uint64
-	Board, Status uint64
-	Fresh         bool
+	Revision uint64
+	Marks    Marks
+	Fresh    bool
+}
+
+// Marks are sequences on the stream: of a watchlist's last board, its last status,
+// and the head that was put in place of that board's own; 0 for none.
+type Marks struct {
+	Board  uint64 `json:"board,omitempty"`
+	Status uint64 `json:"status,omitempty"`
+	Head   uint64 `json:"head,omitempty"`
 }
 
 // freshFor is how long it is believed that nobody published but who had the turn.
@@ -87,14 +95,13 @@ type carry struct {
 	Revision uint64          `json:"revision"` // of the board that it belongs to
 	Record   json.RawMessage `json:"record,omitempty"`
 	Failures int             `json:"failures,omitempty"` // in a row
-	Board    uint64          `json:"board,omitempty"`    // sequences of the last messages
-	Status   uint64          `json:"status,omitempty"`   // when the stream was
+	Marks    Marks           `json:"marks,omitzero"`     // when the stream was
 	Asked    time.Time       `json:"asked,omitzero"`     // asked last
 }
 
 func (c *carry) known() Known {
 	age := time.Since(c.Asked)
-	return Known{Revision: c.Revision, Board: c.Board, Status: c.Status, Fresh: age < freshFor && age > -freshFor}
+	return Known{Revision: c.Revision, Marks: c.Marks, Fresh: age < freshFor && age > -freshFor}
 }
 
 func decodeCarry(data []byte) (c carry, err error) {
@@ -259,7 +266,7 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 		}
 	}
 	left := carry{Revision: l.Revision, Record: l.Record, Asked: j.asked[name]}
-	if left.Board, left.Status, err = w.cfg.Shared.Marks(name); err != nil {
+	if left.Marks, err = w.cfg.Shared.Marks(name); err != nil {
 		return Served{}, err
 	}
 	w.mu.Lock()

@@ -186,7 +186,6 @@ func (f *Files) get(ctx context.Context, key string) ([]byte, uint64, error) {
 // Of two that are offered at once both are taken, in some order.
 func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error) {
 	hash := Hash(content)
-	stored := 0
 	for {
 		c, revision, err := f.current(ctx)
 		if err != nil && !errors.Is(err, ErrNoFile) {
@@ -200,10 +199,10 @@ func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error
 			file, err := f.load(ctx, c)
 			return file, Old, err
 		}
-		if stored == 0 {
-			if stored, err = f.store(ctx, hash, content); err != nil {
-				return File{}, Same, err
-			}
+		// Again for each try: clean spares only what is younger than its record.
+		stored, err := f.store(ctx, hash, content)
+		if err != nil {
+			return File{}, Same, err
 		}
 		next := current{
 			Order: c.Order + 1, Hash: hash, Writer: f.cfg.Writer, At: time.Now().UTC(), Parts: stored,
@@ -214,15 +213,14 @@ func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error
 		if err != nil {
 			return File{}, Same, fmt.Errorf("fleet: offer the watchlist file: %w", err)
 		}
-		_, err = f.kv.Update(ctx, currentKey, data, revision)
-		var api *jetstream.APIError
-		if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		revision, err = f.kv.Update(ctx, currentKey, data, revision)
+		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 			continue // somebody was first: is it new still?
 		}
 		if err != nil {
 			return File{}, Same, fmt.Errorf("fleet: offer the watchlist file: %w", err)
 		}
-		f.clean(ctx, next)
+		f.clean(ctx, next, revision)
 		return File{Order: next.Order, Hash: hash, Writer: next.Writer, At: next.At, Content: content}, New, nil
 	}
 }
@@ -259,9 +257,17 @@ func (f *Files) load(ctx context.Context, c current) (File, error) {
 	return File{Order: c.Order, Hash: c.Hash, Writer: c.Writer, At: c.At, Content: content}, nil
 }
 
-// clean deletes contents that nobody asks for any more. What it leaves only takes
-// room.
-func (f *Files) clean(ctx context.Context, c current) {
+// clean deletes contents that nobody asks for any more and that are older than c,
+// which is at revision. A younger one may be of an offer that is about to follow c;
+// one that is older cannot be, since its compare-and-swap is lost. What is left only
+// takes room.
+func (f *Files) clean(ctx context.Context, c current, revision uint64) {
+	bucket := BucketName(f.cfg.Stream)
+	s, err := f.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		f.cfg.Logger.Debug("fleet: old files not deleted", "err", err)
+		return
+	}
 	keep := map[string]bool{}
 	for _, h := range c.History[max(0, len(c.History)-keepContents):] {
 		keep[h] = true
@@ -276,10 +282,9 @@ func (f *Files) clean(ctx context.Context, c current) {
 		if len(hash) < shortHash || keep[hash[:shortHash]] {
 			continue
 		}
-		if err := f.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil {
-			if err := f.kv.Delete(ctx, key); err != nil {
-				f.cfg.Logger.Debug("fleet: old file not deleted", "key", key, "err", err)
-			}
+		err := s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+key), jetstream.WithPurgeSequence(revision))
+		if err != nil {
+			f.cfg.Logger.Debug("fleet: old file not deleted", "key", key, "err", err)
 		}
 	}
 }

@@ -18,6 +18,8 @@ const (
 	// server says that it does: one that a server lost is made again after two.
 	pullFor  = 10 * time.Second
 	pullBeat = 2 * time.Second
+	// askRest is how far apart two requests are at least.
+	askRest = 100 * time.Millisecond
 	// look is how often a Puller looks at the clock while it waits.
 	look = time.Second
 )
@@ -34,7 +36,7 @@ func (p *Puller) Next(ctx context.Context) (*Turn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet: wait for a turn: %w", err)
 	}
-	t := &Turn{Taken: taken, msg: m}
+	t := &Turn{Taken: taken, msg: m, conn: p.q.cfg.Conn}
 	t.Watchlist = strings.TrimPrefix(m.Subject(), p.q.turnSubject(""))
 	if meta, err := m.Metadata(); err == nil {
 		t.Retaken = meta.NumDelivered > 1
@@ -48,9 +50,20 @@ func (p *Puller) Next(ctx context.Context) (*Turn, error) {
 
 func (p *Puller) wait(ctx context.Context) (jetstream.Msg, time.Time, error) {
 	for {
+		began := time.Now()
 		m, taken, err := p.ask(ctx)
 		if m != nil || err != nil {
 			return m, taken, err
+		}
+		if rest := askRest - time.Since(began); rest > 0 {
+			// The server refused without a reason; nothing is gained by asking faster.
+			t := time.NewTimer(rest)
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				t.Stop()
+				return nil, taken, ctx.Err()
+			}
 		}
 	}
 }

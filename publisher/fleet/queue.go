@@ -324,11 +324,17 @@ type Turn struct {
 	Taken   time.Time // with the monotonic clock, before it can have begun to run out
 	Retaken bool      // somebody else had it before
 	msg     jetstream.Msg
+	conn    *nats.Conn
 }
 
-// Progress keeps the turn for another AckWait.
-func (t *Turn) Progress() error {
-	if err := t.msg.InProgress(); err != nil {
+// inProgress is what keeps a turn.
+var inProgress = []byte("+WPI")
+
+// Progress keeps the turn for another AckWait, counted from the call, once the
+// server has confirmed it. Without that a worker whose node has lost the others
+// would go on with a turn that somebody else has.
+func (t *Turn) Progress(ctx context.Context) error {
+	if _, err := t.conn.RequestWithContext(ctx, t.msg.Reply(), inProgress); err != nil {
 		return fmt.Errorf("fleet: keep the turn of %s: %w", t.Watchlist, err)
 	}
 	return nil

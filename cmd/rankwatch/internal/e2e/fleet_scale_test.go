@@ -21,7 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
-	"github.com/rankwatch/rankwatch/publisher/fleet"
+	turnqueue "github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
 
@@ -192,7 +192,7 @@ func idle(t *testing.T, nc *nats.Conn) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
-		c, err := js.Consumer(ctx, fleet.StreamName("RANKWATCH"), "turns")
+		c, err := js.Consumer(ctx, turnqueue.StreamName("RANKWATCH"), "turns")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 		defer c.mu.Unlock()
 		delete(c.working, t.Watchlist)
 	}()
-	held, inside, release := keep(ctx, t, c.queue.AckWait())
+	held, inside, release := keep(ctx, t.Taken, c.queue.AckWait(), t.Progress)
 	defer release()
 	done, err := c.serve(inside, held, lane, t)
 	// Whoever gets the place next may call at once.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
 )
@@ -17,7 +16,7 @@ var errLost = errors.New("the turn was not kept")
 // A lease says how long a turn is this worker's, by the monotonic clock: a
 // process that is stopped for a while must find it run out.
 type lease struct {
-	turn *fleet.Turn
+	ask  func(context.Context) error // for another wait; nil is a promise
 	wait time.Duration
 	lost context.CancelFunc
 
@@ -26,10 +25,11 @@ type lease struct {
 }
 
 // keep asks for more time, again and again, until ctx ends or the turn is lost;
-// then it cancels the context that it returns.
-func keep(ctx context.Context, t *fleet.Turn, wait time.Duration) (*lease, context.Context, func()) {
+// then it cancels the context that it returns. The turn was given for wait at taken
+// or after.
+func keep(ctx context.Context, taken time.Time, wait time.Duration, ask func(context.Context) error) (*lease, context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &lease{turn: t, wait: wait, lost: cancel, until: t.Taken.Add(wait)}
+	l := &lease{ask: ask, wait: wait, lost: cancel, until: taken.Add(wait)}
 	var beats sync.WaitGroup
 	beats.Go(func() { l.beat(ctx) })
 	return l, ctx, func() {
@@ -38,8 +38,11 @@ func keep(ctx context.Context, t *fleet.Turn, wait time.Duration) (*lease, conte
 	}
 }
 
+// beats is how often a lease asks within the time that it has.
+const beats = 5
+
 func (l *lease) beat(ctx context.Context) {
-	tick := time.NewTicker(l.wait / 5)
+	tick := time.NewTicker(l.wait / beats)
 	defer tick.Stop()
 	for {
 		if !l.held() {
@@ -47,9 +50,11 @@ func (l *lease) beat(ctx context.Context) {
 			return
 		}
 		before := time.Now()
-		if l.turn.Progress() == nil {
+		asking, cancel := context.WithTimeout(ctx, l.wait/beats)
+		if l.ask(asking) == nil {
 			l.extend(before)
 		}
+		cancel()
 		select {
 		case <-ctx.Done():
 			return

@@ -158,9 +158,13 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	if s.Cluster {
 		watch.Shared = &watcher.Shared{
 			Sync: func(ctx context.Context, watchlist string, k watcher.Known) (bool, error) {
-				return w.publisher.Sync(ctx, watchlist, publisher.Known(k))
+				return w.publisher.Sync(ctx, watchlist, publisher.Known{Revision: k.Revision, Marks: publisher.Marks(k.Marks), Fresh: k.Fresh})
 			},
-			Marks: w.publisher.Marks, Flush: w.publisher.Flush, PutHead: w.publisher.PutHead,
+			Marks: func(watchlist string) (watcher.Marks, error) {
+				m, err := w.publisher.Marks(watchlist)
+				return watcher.Marks(m), err
+			},
+			Flush: w.publisher.Flush, PutHead: w.publisher.PutHead,
 		}
 		watch.Store = sharedStore{store{w.db}, w.publisher}
 	}
