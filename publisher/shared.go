@@ -47,7 +47,7 @@ type sighting struct {
 	behind time.Time // since when the stream was behind; zero if it is not
 }
 
-// doubt has the next Sync of every watchlist look at the stream whole.
+// doubt has the next Sync of every watchlist ask the stream.
 func (p *Publisher) doubt() {
 	p.shared.mu.Lock()
 	defer p.shared.mu.Unlock()
@@ -111,30 +111,68 @@ func (p *Publisher) Flush(ctx context.Context, watchlist string) error {
 	}
 }
 
+// Known is what is known of a watchlist on the stream from elsewhere. Revision is
+// one that was published, 0 if none is known. Board and Status are the sequences
+// of its last messages, if Fresh says that they were asked for a short while ago.
+type Known struct {
+	Revision      uint64
+	Board, Status uint64
+	Fresh         bool
+}
+
 // Sync brings the outbox's knowledge of a watchlist in line with the stream,
-// which other workers write too; call it before a reading is compared.
-// Published is the revision that is known to be published by any worker, 0 if
-// none is. The stream's leader is asked.
-func (p *Publisher) Sync(ctx context.Context, watchlist string, published uint64) error {
+// which other workers write too; call it before a reading is compared. The
+// stream's leader is asked, unless k is fresh and is what the outbox has; then
+// asked is false.
+func (p *Publisher) Sync(ctx context.Context, watchlist string, k Known) (asked bool, err error) {
+	if err := p.prepared(ctx, watchlist); err != nil {
+		return false, err
+	}
+	seen, epoch := p.sighting(watchlist)
+	if k.Fresh && seen.epoch == epoch && seen.behind.IsZero() {
+		board, status, err := p.Marks(watchlist)
+		if err != nil || board > 0 && board == k.Board && status == k.Status {
+			return false, err
+		}
+	}
+	return true, p.ask(ctx, watchlist, k.Revision)
+}
+
+// Marks returns the sequences of a watchlist's last messages as the outbox knows
+// them, 0 for none.
+func (p *Publisher) Marks(watchlist string) (board, status uint64, err error) {
+	for kind, to := range map[event.Kind]*uint64{event.Board: &board, event.Status: &status} {
+		a, _, err := p.outbox.Acked(event.Chain{Watchlist: watchlist, Kind: kind})
+		if err != nil {
+			return 0, 0, fmt.Errorf("publisher: outbox: %w", err)
+		}
+		*to = a.Sequence
+	}
+	return board, status, nil
+}
+
+// prepared waits until the outbox can be held against the stream.
+func (p *Publisher) prepared(ctx context.Context, watchlist string) error {
 	if !p.nc.IsConnected() {
 		return errAway
 	}
-	if err := p.Flush(ctx, watchlist); err != nil {
-		return err
-	}
+	return p.Flush(ctx, watchlist)
+}
+
+// ask holds a watchlist against the stream.
+func (p *Publisher) ask(ctx context.Context, watchlist string, published uint64) error {
 	seen, epoch := p.sighting(watchlist)
-	whole := seen.epoch != epoch
 	boards := event.Chain{Watchlist: watchlist, Kind: event.Board}
 	statuses := event.Chain{Watchlist: watchlist, Kind: event.Status}
 	var board, status *stored
 	var boardNews, statusNews bool
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		board, boardNews, err = p.newer(gctx, boards, whole)
+		board, boardNews, err = p.newer(gctx, boards)
 		return err
 	})
 	g.Go(func() (err error) {
-		status, statusNews, err = p.newer(gctx, statuses, whole)
+		status, statusNews, err = p.newer(gctx, statuses)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -164,7 +202,7 @@ func (p *Publisher) Sync(ctx context.Context, watchlist string, published uint64
 			return err
 		}
 	}
-	if whole || !seen.behind.IsZero() {
+	if seen.epoch != epoch || !seen.behind.IsZero() {
 		p.saw(watchlist, sighting{epoch: epoch})
 	}
 	return nil
@@ -172,20 +210,14 @@ func (p *Publisher) Sync(ctx context.Context, watchlist string, published uint64
 
 // newer asks for the last message of a chain if that is not what the outbox
 // knows. Nil with news means that the stream has none.
-func (p *Publisher) newer(ctx context.Context, c event.Chain, whole bool) (last *stored, news bool, err error) {
+func (p *Publisher) newer(ctx context.Context, c event.Chain) (last *stored, news bool, err error) {
 	a, known, err := p.outbox.Acked(c)
 	if err != nil {
 		return nil, false, fmt.Errorf("publisher: outbox: %w", err)
 	}
-	filter := fenceFilter(p.cfg.Prefix, c)
-	if known && a.Sequence > 0 && !whole {
-		// Costs nothing but the question while there is no news.
-		m, err := p.get(ctx, map[string]any{"seq": a.Sequence + 1, "next_by_subj": filter})
-		if err != nil || m == nil {
-			return nil, false, err
-		}
-	}
-	if last, err = p.last(ctx, filter); err != nil {
+	// Whether there is a newer one cannot be asked for less: a server that looks for
+	// the next message reads all that are between.
+	if last, err = p.last(ctx, fenceFilter(p.cfg.Prefix, c)); err != nil {
 		return nil, false, err
 	}
 	if last == nil {

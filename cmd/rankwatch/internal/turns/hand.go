@@ -13,21 +13,16 @@ import (
 const (
 	// backSoon is how long a turn rests that cannot be read here now.
 	backSoon = 2 * time.Second
-	// grace is how long, at most, a watchlist that another one reads for waits
-	// before it is read by itself.
-	grace = 30 * time.Second
+	// grace is how long a watchlist that another one reads for waits, at least and
+	// at most, before it is read by itself.
+	graceMin, grace = 5 * time.Second, 30 * time.Second
 	// ackTime bounds the end of a turn, also at the end of the worker.
 	ackTime = 5 * time.Second
 )
 
 // hand takes one turn after the other, at the pace of its lane.
 func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
-	var p *fleet.Puller
-	defer func() {
-		if p != nil {
-			p.Stop()
-		}
-	}()
+	p := c.queue.Puller()
 	wait := newBackoff()
 	for ctx.Err() == nil {
 		if n >= c.limits.Load().Readings || c.cfg.Full() || c.order.Load() == 0 {
@@ -37,18 +32,8 @@ func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
 		if err := c.cfg.Client.Open(ctx); err != nil {
 			continue
 		}
-		var err error
-		if p == nil {
-			if p, err = c.queue.Puller(); err != nil {
-				c.log.Debug("fleet: no turns", "err", err)
-				pause(ctx, wait.NextBackOff())
-				continue
-			}
-		}
 		t, err := p.Next(ctx)
 		if err != nil {
-			p.Stop()
-			p = nil
 			if ctx.Err() == nil {
 				c.log.Debug("fleet: no turn", "err", err)
 				pause(ctx, wait.NextBackOff())
@@ -186,7 +171,7 @@ func (c *Crew) schedule(s watcher.Served, plan string) fleet.Schedule {
 		return next
 	}
 	if s.Follows {
-		next.At = next.At.Add(min(grace, time.Until(s.Next)/2))
+		next.At = next.At.Add(min(grace, max(graceMin, time.Until(s.Next)/2)))
 	}
 	return next
 }

@@ -163,7 +163,12 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 		Tracer: w.cfg.Tracer,
 	}
 	if s.Cluster {
-		watch.Shared = &watcher.Shared{Sync: w.publisher.Sync, Flush: w.publisher.Flush, PutHead: w.publisher.PutHead}
+		watch.Shared = &watcher.Shared{
+			Sync: func(ctx context.Context, watchlist string, k watcher.Known) (bool, error) {
+				return w.publisher.Sync(ctx, watchlist, publisher.Known(k))
+			},
+			Marks: w.publisher.Marks, Flush: w.publisher.Flush, PutHead: w.publisher.PutHead,
+		}
 		watch.Store = sharedStore{store{w.db}, w.publisher}
 	}
 	w.watcher, err = watcher.New(watch)
@@ -180,6 +185,10 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 // found out now, if the bus is there.
 func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 	s := w.cfg.Settings
+	wait, err := ackWait()
+	if err != nil {
+		return exit.AsUsage(err)
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -187,7 +196,7 @@ func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 	w.crew = turns.New(turns.Config{
 		Conn: w.publisher.Conn(), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas,
 		Writer: writer, Host: host, Version: version.Number(),
-		Limits:  turns.LimitsOf(s.FastMoss.Rate, s.FastMoss.Concurrency),
+		Limits: turns.LimitsOf(s.FastMoss.Rate, s.FastMoss.Concurrency), AckWait: wait,
 		Watcher: w.watcher, Client: w.client, File: w.cfg.File,
 		Parse: func(data []byte) ([]watcher.Watchlist, error) {
 			return watcher.ParseWatchlists("the fleet's file", data)
