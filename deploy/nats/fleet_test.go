@@ -55,6 +55,7 @@ func installFleet(t *testing.T) *installation {
 		must(t, l.Close())
 	}
 	var urls []string
+	var servers []*server.Server
 	for i, port := range ports {
 		o := configured(t, fmt.Sprintf("nats-%d", i), ports)
 		if o.JetStreamLimits.MaxBatchSize != 4096 || !o.SyncAlways || o.Cluster.Username != "routes" || len(o.Routes) != 3 {
@@ -63,9 +64,16 @@ func installFleet(t *testing.T) *installation {
 		o.Host, o.Port, o.HTTPPort, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, t.TempDir(), true, true
 		o.Cluster.Host, o.Cluster.Port = "127.0.0.1", port
 		o.SyncAlways = false // three servers on one disk
-		urls = append(urls, serve(t, o).ClientURL())
+		srv := serve(t, o)
+		servers, urls = append(servers, srv), append(urls, srv.ClientURL())
 	}
 	in.url = strings.Join(urls, ",")
+	// Without a leader requests are not answered at all.
+	for end := time.Now().Add(patience); !slices.ContainsFunc(servers, (*server.Server).JetStreamIsLeader); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the servers choose no leader")
+		}
+	}
 	return in
 }
 
@@ -127,8 +135,14 @@ func TestPermissionsOfAFleet(t *testing.T) {
 		}
 	}
 	for _, role := range []string{"fleet", "reader"} {
-		if out := in.verb(t, role, "fleet"); !strings.Contains(out, "workers     2 answered") {
-			t.Errorf("fleet as %s printed:\n%s", role, out)
+		for end := time.Now().Add(patience); ; {
+			out := in.verb(t, role, "fleet")
+			if strings.Contains(out, "workers     2 answered") {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("fleet as %s printed:\n%s", role, out)
+			}
 		}
 	}
 	in.verb(t, "reader", "verify")
