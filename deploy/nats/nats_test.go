@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,29 @@ import (
 
 const patience = 60 * time.Second
 
+// binary is the real one, built once for all tests.
+var binary func() (string, error)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "rankwatch-deploy")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = sync.OnceValues(func() (string, error) {
+		path := filepath.Join(dir, "rankwatch")
+		if out, err := exec.Command("go", "build", "-o", path, "github.com/rankwatch/rankwatch/cmd/rankwatch").CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return path, nil
+	})
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
 var roles = []string{"worker", "alert", "reader", "backup", "consumer"}
 
 // An installation is a server with the configuration, and a key for each role.
@@ -34,7 +58,8 @@ type installation struct {
 	bin   string
 }
 
-func install(t *testing.T, change ...func(*installation, *server.Options)) *installation {
+// begin makes a key for each role.
+func begin(t *testing.T, roles []string) *installation {
 	t.Helper()
 	in := &installation{seeds: map[string]string{}, dir: t.TempDir()}
 	for _, r := range roles {
@@ -48,6 +73,15 @@ func install(t *testing.T, change ...func(*installation, *server.Options)) *inst
 		must(t, os.WriteFile(in.seeds[r], seed, 0o600))
 		t.Setenv("RANKWATCH_NATS_"+strings.ToUpper(r)+"_PUBLIC", public)
 	}
+	var err error
+	in.bin, err = binary()
+	must(t, err)
+	return in
+}
+
+func install(t *testing.T, change ...func(*installation, *server.Options)) *installation {
+	t.Helper()
+	in := begin(t, roles)
 	o, err := server.ProcessConfigFile("nats-server.conf")
 	must(t, err)
 	if o.JetStreamLimits.MaxBatchSize != 4096 || !o.SyncAlways {
@@ -57,6 +91,12 @@ func install(t *testing.T, change ...func(*installation, *server.Options)) *inst
 	for _, fn := range change {
 		fn(in, o)
 	}
+	in.url = serve(t, o).ClientURL()
+	return in
+}
+
+func serve(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
 	srv, err := server.NewServer(o)
 	must(t, err)
 	srv.Start()
@@ -67,12 +107,7 @@ func install(t *testing.T, change ...func(*installation, *server.Options)) *inst
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	in.url = srv.ClientURL()
-	in.bin = filepath.Join(in.dir, "rankwatch")
-	if out, err := exec.Command("go", "build", "-o", in.bin, "github.com/rankwatch/rankwatch/cmd/rankwatch").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return in
+	return srv
 }
 
 func must(t *testing.T, err error) {
@@ -99,7 +134,7 @@ func (in *installation) command(role, api string, args ...string) *exec.Cmd {
 	c.Dir = in.dir
 	c.Env = append(os.Environ(), "RANKWATCH_NATS_URL="+in.url, "RANKWATCH_NATS_NKEY="+in.seeds[role], "RANKWATCH_HTTP_LISTEN=off",
 		"RANKWATCH_FASTMOSS_URL="+api, "RANKWATCH_FASTMOSS_TOKEN="+simulator.DefaultToken, "RANKWATCH_FASTMOSS_RATE=1000", "RANKWATCH_ALERT_ALLOW_PRIVATE=true")
-	for _, r := range roles {
+	for r := range in.seeds {
 		c.Env = append(c.Env, "RANKWATCH_NATS_"+strings.ToUpper(r)+"_PUBLIC=") // the server's, not the worker's
 	}
 	return c

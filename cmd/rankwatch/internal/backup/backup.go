@@ -128,7 +128,7 @@ func summary(file, dir string, m manifest) string {
 		text += fmt.Sprintf(", stream %s with %s messages up to sequence %d",
 			size(filepath.Join(dir, filepath.FromSlash(dataName))), humanize.Comma(int64(c.Messages)), c.LastSeq)
 	} else {
-		text += "\nthe stream is not in it: that is the NATS server's own to back up, for example with `nats stream backup " + m.Stream + "`"
+		text += "\nthe stream is not in it: that is the NATS server's own to back up, for example with `nats backup stream " + m.Stream + " DIR`"
 	}
 	return text
 }

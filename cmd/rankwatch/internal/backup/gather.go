@@ -119,7 +119,7 @@ func (g *gathering) state(ctx context.Context) error {
 	// The worker may run elsewhere.
 	err = g.askWorker(ctx)
 	if errors.Is(err, statecopy.ErrNobody) {
-		return exit.AsUsage(fmt.Errorf("no worker's state in %s, and no worker of stream %s answers; set RANKWATCH_DATA_DIR to the worker's data directory, or start the worker", dir, g.settings.Stream))
+		return exit.AsUsage(fmt.Errorf("no worker's state in %s, and no worker of stream %s answers; set RANKWATCH_DATA_DIR to the worker's data directory, or start the worker. Workers that share watchlists (RANKWATCH_CLUSTER=true) have no state to back up: all is in the stream, see `nats backup stream %s`", dir, g.settings.Stream, g.settings.Stream))
 	}
 	return err
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/version"
 	"github.com/rankwatch/rankwatch/publisher"
 	"github.com/rankwatch/rankwatch/publisher/history"
+	"github.com/rankwatch/rankwatch/publisher/statecopy"
 	"github.com/rankwatch/rankwatch/state"
 	"github.com/rankwatch/rankwatch/watcher"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -133,10 +134,16 @@ func (w *Worker) openState() error {
 func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error) {
 	s := w.cfg.Settings
 	writer := rand.Text()
+	var backedUp statecopy.Source
+	if !s.Cluster {
+		// Of many workers any would answer, each with another copy; and what they
+		// keep is in the stream.
+		backedUp = w.db
+	}
 	w.publisher, err = publisher.Open(ctx, publisher.Config{
 		Server: bus.ServerConfig(s), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas, Retention: s.Retention,
 		Writer: writer, Outbox: w.db, Logger: w.cfg.Logger, Tracer: w.cfg.Tracer, AfterCommit: dieAfterCommit,
-		State: w.db, StateDir: s.DataDir, Shared: s.Cluster,
+		State: backedUp, StateDir: s.DataDir, Shared: s.Cluster,
 		Resume:   watcher.Resume,
 		OnFenced: func(watchlist, detail string) { w.watcher.Fenced(watchlist, detail) },
 	})
