@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -51,7 +52,7 @@ type FilesConfig struct {
 type Files struct {
 	cfg FilesConfig
 	js  jetstream.JetStream
-	kv  jetstream.KeyValue
+	kv  atomic.Pointer[jetstream.KeyValue]
 }
 
 // A File is one that is, or was, the fleet's. Order counts from 1.
@@ -112,21 +113,35 @@ func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet: jetstream: %w", err)
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: BucketName(cfg.Stream), Description: "rankwatch: what the workers of stream " + cfg.Stream + " share",
-		Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1), History: 1,
+	f := &Files{cfg: cfg, js: js}
+	return f, f.Setup(ctx)
+}
+
+// Setup creates the bucket if there is none. OpenFiles did it; a server may have
+// lost it since.
+func (f *Files) Setup(ctx context.Context) error {
+	kv, err := f.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: BucketName(f.cfg.Stream), Description: "rankwatch: what the workers of stream " + f.cfg.Stream + " share",
+		Storage: jetstream.FileStorage, Replicas: max(f.cfg.Replicas, 1), History: 1,
 	})
-	if errors.Is(err, jetstream.ErrInvalidBucketName) {
-		return nil, &publisher.ConfigError{
-			What: fmt.Sprintf("the stream name %q cannot name a key-value bucket, which workers that share watchlists need", cfg.Stream),
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrInvalidBucketName):
+		return &publisher.ConfigError{
+			What: fmt.Sprintf("the stream name %q cannot name a key-value bucket, which workers that share watchlists need", f.cfg.Stream),
 			Do:   "set RANKWATCH_STREAM to letters, digits, - and _", Err: err,
 		}
+	case errors.As(err, &api) && api.Code == 400:
+		return &publisher.ConfigError{What: "the NATS server refuses the key-value bucket " + BucketName(f.cfg.Stream) + ", which workers share", Do: "see its message; RANKWATCH_REPLICAS sets how many servers keep it", Err: err}
+	case err != nil:
+		return fmt.Errorf("fleet: open bucket %s: %w", BucketName(f.cfg.Stream), err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("fleet: open bucket %s: %w", BucketName(cfg.Stream), err)
-	}
-	return &Files{cfg: cfg, js: js, kv: kv}, nil
+	f.kv.Store(&kv)
+	return nil
 }
+
+// bucket is the bucket.
+func (f *Files) bucket() jetstream.KeyValue { return *f.kv.Load() }
 
 // Order is that of the file that counts now, 0 if there is none.
 func (f *Files) Order(ctx context.Context) (uint64, error) {
@@ -213,7 +228,7 @@ func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error
 		if err != nil {
 			return File{}, Same, fmt.Errorf("fleet: offer the watchlist file: %w", err)
 		}
-		revision, err = f.kv.Update(ctx, currentKey, data, revision)
+		revision, err = f.bucket().Update(ctx, currentKey, data, revision)
 		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 			continue // somebody was first: is it new still?
 		}
@@ -233,7 +248,7 @@ func (f *Files) store(ctx context.Context, hash string, content []byte) (int, er
 	packed := s2.EncodeBetter(nil, content)
 	n := 0
 	for part := range slices.Chunk(packed, contentPart) {
-		if _, err := f.kv.Put(ctx, partKey(hash, n), part); err != nil {
+		if _, err := f.bucket().Put(ctx, partKey(hash, n), part); err != nil {
 			return 0, fmt.Errorf("fleet: store the watchlist file: %w", err)
 		}
 		n++
@@ -272,7 +287,7 @@ func (f *Files) clean(ctx context.Context, c current, revision uint64) {
 	for _, h := range c.History[max(0, len(c.History)-keepContents):] {
 		keep[h] = true
 	}
-	keys, err := f.kv.ListKeysFiltered(ctx, contentKeys+">")
+	keys, err := f.bucket().ListKeysFiltered(ctx, contentKeys+">")
 	if err != nil {
 		f.cfg.Logger.Debug("fleet: old files not deleted", "err", err)
 		return
@@ -289,26 +304,27 @@ func (f *Files) clean(ctx context.Context, c current, revision uint64) {
 	}
 }
 
-// watchRetry is how long a Watch rests after trouble.
-const watchRetry = time.Second
+// A Watch rests after trouble, ever longer.
+const watchRetry, watchRetryMax = time.Second, 30 * time.Second
 
 // Watch calls each with the file that counts now, and with every later one, though
-// not with those that others follow at once. It returns nil when ctx ends.
+// not with those that others follow at once. After the loss of the bucket orders
+// begin anew. It returns nil when ctx ends.
 func (f *Files) Watch(ctx context.Context, each func(File)) error {
-	var last uint64
+	var last current
 	return f.watch(ctx, []string{currentKey}, func(e jetstream.KeyValueEntry) error {
 		var c current
 		if err := json.Unmarshal(e.Value(), &c); err != nil {
 			return fmt.Errorf("fleet: read the record of the watchlist file: %w", err)
 		}
-		if c.Order <= last {
+		if c.Order == last.Order && c.Hash == last.Hash {
 			return nil
 		}
 		file, err := f.load(ctx, c)
 		if err != nil {
 			return err
 		}
-		last = c.Order
+		last = c
 		each(file)
 		return nil
 	})
@@ -317,16 +333,24 @@ func (f *Files) Watch(ctx context.Context, each func(File)) error {
 // watch calls each for the values of keys, now and later, until ctx ends. After an
 // error it begins anew.
 func (f *Files) watch(ctx context.Context, keys []string, each func(jetstream.KeyValueEntry) error) error {
+	wait := watchRetry
 	for ctx.Err() == nil {
-		if err := f.watchOnce(ctx, keys, each); err != nil && ctx.Err() == nil {
-			f.cfg.Logger.Warn("fleet: watching again", "keys", keys, "err", err)
+		err := f.watchOnce(ctx, keys, each)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			wait = watchRetry
+		default:
+			f.cfg.Logger.Warn("fleet: watching again", "keys", keys, "in", wait, "err", err)
 		}
-		t := time.NewTimer(watchRetry)
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-t.C:
 		}
 		t.Stop()
+		if err != nil {
+			wait = min(2*wait, watchRetryMax)
+		}
 	}
 	return nil
 }
@@ -336,7 +360,7 @@ func (f *Files) watch(ctx context.Context, keys []string, each func(jetstream.Ke
 const relook = time.Minute
 
 func (f *Files) watchOnce(ctx context.Context, keys []string, each func(jetstream.KeyValueEntry) error) error {
-	w, err := f.kv.WatchFiltered(ctx, slices.Clone(keys), jetstream.IgnoreDeletes()) // it writes into them
+	w, err := f.bucket().WatchFiltered(ctx, slices.Clone(keys), jetstream.IgnoreDeletes()) // it writes into them
 	if err != nil {
 		return fmt.Errorf("fleet: watch: %w", err)
 	}

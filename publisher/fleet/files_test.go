@@ -106,7 +106,7 @@ func TestALargeFileComesBackAsItWas(t *testing.T) {
 	if err != nil || !bytes.Equal(got.Content, content) || got.Hash != file.Hash {
 		t.Fatalf("%d bytes, %v", len(got.Content), err)
 	}
-	if _, err := f.kv.Put(within(t), partKey(file.Hash, 1), []byte("something else")); err != nil {
+	if _, err := f.bucket().Put(within(t), partKey(file.Hash, 1), []byte("something else")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Current(within(t)); !errors.Is(err, errContent) || !strings.Contains(err.Error(), file.Hash) {

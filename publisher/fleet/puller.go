@@ -77,7 +77,7 @@ func (p *Puller) ask(ctx context.Context) (jetstream.Msg, time.Time, error) {
 	defer end()
 	before := time.Now()
 	began := before
-	batch, err := p.q.consumer.Fetch(1, jetstream.FetchHeartbeat(pullBeat), jetstream.FetchContext(asking))
+	batch, err := (*p.q.consumer.Load()).Fetch(1, jetstream.FetchHeartbeat(pullBeat), jetstream.FetchContext(asking))
 	if err != nil {
 		return nil, before, err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -62,7 +63,7 @@ type Queue struct {
 	cfg      QueueConfig
 	js       jetstream.JetStream
 	name     string
-	consumer jetstream.Consumer
+	consumer atomic.Pointer[jetstream.Consumer]
 }
 
 // StreamName is the name of the stream that holds an installation's turns.
@@ -84,16 +85,23 @@ func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, err
 		return nil, fmt.Errorf("fleet: jetstream: %w", err)
 	}
 	q := &Queue{cfg: cfg, js: js, name: StreamName(cfg.Stream)}
+	return q, q.Setup(ctx, limits)
+}
+
+// Setup creates what is missing of stream and consumer, and makes limits those of
+// the fleet. OpenQueue did it; a server may have lost them since.
+func (q *Queue) Setup(ctx context.Context, limits Limits) error {
+	cfg := q.cfg
 	conf := jetstream.StreamConfig{
 		Name: q.name, Description: "rankwatch: whose turn it is, of the watchlists under " + cfg.Prefix,
 		Subjects:  []string{q.scheduleSubject("*"), q.turnSubject("*")},
 		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
 		AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: true,
 	}
-	if _, err := js.CreateOrUpdateStream(ctx, conf); err != nil {
-		return nil, q.setupError("stream", err)
+	if _, err := q.js.CreateOrUpdateStream(ctx, conf); err != nil {
+		return q.setupError("stream", err)
 	}
-	return q, q.limit(ctx, limits)
+	return q.limit(ctx, limits)
 }
 
 func (q *Queue) setupError(what string, err error) error {
@@ -114,7 +122,7 @@ func (q *Queue) limit(ctx context.Context, l Limits) error {
 	if err != nil {
 		return q.setupError("consumer of", err)
 	}
-	q.consumer = c
+	q.consumer.Store(&c)
 	return nil
 }
 

@@ -370,11 +370,11 @@ func TestManyWhoAskTakeNoMoreThanTheFleetMayRead(t *testing.T) {
 			g.Go(func() error {
 				for {
 					turn, err := p.Next(ctx)
-					if ctx.Err() != nil {
-						return nil
-					}
-					if err != nil {
+					if err != nil && ctx.Err() == nil {
 						return err
+					}
+					if turn == nil {
+						return nil // all were taken
 					}
 					mu.Lock()
 					now++

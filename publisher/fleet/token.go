@@ -46,7 +46,7 @@ func (f *Files) PutHold(ctx context.Context, until time.Time) error {
 func (f *Files) put(ctx context.Context, key string, value any) error {
 	data, err := json.Marshal(value)
 	if err == nil {
-		_, err = f.kv.Put(ctx, key, data)
+		_, err = f.bucket().Put(ctx, key, data)
 	}
 	if err != nil {
 		return fmt.Errorf("fleet: tell others of the %s: %w", key, err)

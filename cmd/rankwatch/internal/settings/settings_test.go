@@ -138,7 +138,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{"FASTMOSS_CONCURRENCY=0", "FASTMOSS_CONCURRENCY", "1 to 1024"},
 		{"FASTMOSS_TIMEOUT=20", "FASTMOSS_TIMEOUT", `"20"`},
 		{"FASTMOSS_TOKEN_FILE=/nowhere/token", "FASTMOSS_TOKEN_FILE", "no such file"},
-		{"CLUSTER=true", "CLUSTER", "not in this version"},
+		{"CLUSTER=true", "CLUSTER", "set RANKWATCH_NATS_URL"},
 		{"CLUSTER=perhaps", "CLUSTER", "true nor false"},
 		{"ALERT_ALLOW_PRIVATE=perhaps", "ALERT_ALLOW_PRIVATE", "true nor false"},
 		{"LOG_LEVEL=loud", "LOG_LEVEL", "debug, info, warn and error"},

@@ -65,6 +65,7 @@ type Crew struct {
 	order  atomic.Uint64 // of the file that the watcher has
 	hash   atomic.Pointer[string]
 	limits atomic.Pointer[fleet.Limits]
+	asked  atomic.Int64                // when the queue answered last, in Unix nanoseconds
 	shared atomic.Pointer[fleet.Queue] // queue, for those who ask at any time
 	offers chan []byte
 	says   chan func(context.Context) error
@@ -130,6 +131,7 @@ func (c *Crew) Run(ctx context.Context) error {
 	if err := c.again(ctx, "ask how the token is", c.cfg.Watcher.RecallToken); err != nil || ctx.Err() != nil {
 		return err
 	}
+	c.asked.Store(time.Now().UnixNano())
 	hearing, err := c.hear()
 	if err != nil {
 		return err
@@ -236,6 +238,18 @@ func (c *Crew) work(ctx context.Context) error {
 	}
 }
 
+// readyFor is how long the queue may be silent.
+const readyFor = 45 * time.Second
+
+// Ready says that turns can be had: the queue, which needs most of the fleet's NATS
+// servers, has answered a short while ago.
+func (c *Crew) Ready() error {
+	if at := c.asked.Load(); at == 0 || time.Since(time.Unix(0, at)) > readyFor {
+		return errors.New("fleet: the queue of turns does not answer; the log says why")
+	}
+	return nil
+}
+
 // followLimits takes over the limits that the last worker which started has set.
 func (c *Crew) followLimits(ctx context.Context) {
 	s, err := c.queue.State(ctx)
@@ -243,6 +257,7 @@ func (c *Crew) followLimits(ctx context.Context) {
 		c.log.Debug("fleet: limits unknown", "err", err)
 		return
 	}
+	c.asked.Store(time.Now().UnixNano())
 	if was := *c.limits.Load(); s.Limits != was && s.Readings > 0 && s.Rate > 0 {
 		c.log.Warn("another worker set other limits for the fleet; they hold here too",
 			"rate", s.Rate, "readings", s.Readings, "was_rate", was.Rate, "was_readings", was.Readings)

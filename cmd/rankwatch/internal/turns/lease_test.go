@@ -109,7 +109,7 @@ func TestALeaseThatWasLostStaysLost(t *testing.T) {
 			t.Error("lost too early")
 		}
 		l.extend(asked)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if l.held() {
 			t.Error("counted from the answer")
 		}

@@ -52,6 +52,7 @@ func (c *Crew) tend(ctx context.Context) error {
 			return nil
 		case err != nil:
 			c.log.Warn("fleet: schedules not looked at", "err", err)
+			c.restore(ctx)
 			next = jittered(tendLater)
 		default:
 			order = seen
@@ -75,6 +76,37 @@ func (c *Crew) recall(ctx context.Context) {
 	}
 }
 
+// restore sets up again what the servers lost of what the fleet shares, if they did.
+func (c *Crew) restore(ctx context.Context) {
+	err := c.queue.Setup(ctx, *c.limits.Load())
+	if err == nil {
+		err = c.files.Setup(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		c.log.Debug("fleet: not set up again", "err", err)
+	}
+}
+
+// regress begins anew with the order of files when the fleet knows none as new as
+// this worker's: its bucket was lost, or is an old one.
+func (c *Crew) regress(ctx context.Context, newest uint64) error {
+	c.log.Warn("the fleet's watchlist files are not what they were; beginning anew", "order", newest, "was", c.order.Load())
+	c.mu.Lock()
+	mine := c.file
+	c.mu.Unlock()
+	if newest == 0 {
+		c.order.Store(0)
+		c.Offer(mine)
+		return nil
+	}
+	f, err := c.files.Current(ctx)
+	if err == nil {
+		c.order.Store(0)
+		c.apply(f)
+	}
+	return err
+}
+
 func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // arrange arms what is missing and what a new file changed, and ends what has no
@@ -83,9 +115,13 @@ func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 	mine := c.order.Load()
 	newest, err := c.files.Order(ctx)
+	if err == nil && newest < mine {
+		return 0, c.regress(ctx, newest)
+	}
 	if err != nil || newest != mine || mine == 0 {
 		return order, err
 	}
+	c.asked.Store(time.Now().UnixNano())
 	armed, called, err := c.queue.Names(ctx)
 	if err != nil {
 		return order, err

@@ -101,6 +101,11 @@ func (w *Worker) Ready(ctx context.Context) error {
 	case stuck(s, w.db.Backlog(), time.Now()):
 		missing = append(missing, errors.New("bus: it takes no messages; the log says why"))
 	}
+	if w.crew != nil && len(missing) == 0 {
+		if err := w.crew.Ready(); err != nil {
+			missing = append(missing, err)
+		}
+	}
 	if err := w.proof.of(ctx, w.writable); err != nil {
 		missing = append(missing, err)
 	}
