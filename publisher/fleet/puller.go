@@ -34,7 +34,7 @@ func (p *Puller) Next(ctx context.Context) (*Turn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet: wait for a turn: %w", err)
 	}
-	t := &Turn{Taken: taken, msg: m}
+	t := &Turn{Taken: taken, msg: m, conn: p.q.cfg.Conn}
 	t.Watchlist = strings.TrimPrefix(m.Subject(), p.q.turnSubject(""))
 	if meta, err := m.Metadata(); err == nil {
 		t.Retaken = meta.NumDelivered > 1

@@ -324,11 +324,17 @@ type Turn struct {
 	Taken   time.Time // with the monotonic clock, before it can have begun to run out
 	Retaken bool      // somebody else had it before
 	msg     jetstream.Msg
+	conn    *nats.Conn
 }
 
-// Progress keeps the turn for another AckWait.
-func (t *Turn) Progress() error {
-	if err := t.msg.InProgress(); err != nil {
+// progress is the acknowledgement that asks for another AckWait.
+var progress = []byte("+WPI")
+
+// Progress keeps the turn for another AckWait. After an error nobody may have
+// heard of it: a server that is cut off from the consumer's leader takes all that
+// it is told.
+func (t *Turn) Progress(ctx context.Context) error {
+	if _, err := t.conn.RequestWithContext(ctx, t.msg.Reply(), progress); err != nil {
 		return fmt.Errorf("fleet: keep the turn of %s: %w", t.Watchlist, err)
 	}
 	return nil

@@ -30,31 +30,41 @@ type lease struct {
 func keep(ctx context.Context, t *fleet.Turn, wait time.Duration) (*lease, context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lease{turn: t, wait: wait, lost: cancel, until: t.Taken.Add(wait)}
-	var beats sync.WaitGroup
-	beats.Go(func() { l.beat(ctx) })
+	var beating sync.WaitGroup
+	beating.Go(func() { l.beat(ctx) })
 	return l, ctx, func() {
 		cancel()
-		beats.Wait()
+		beating.Wait()
 	}
 }
 
+// beats is how often more time is asked for in the time that there is.
+const beats = 5
+
 func (l *lease) beat(ctx context.Context) {
-	tick := time.NewTicker(l.wait / 5)
+	tick := time.NewTicker(l.wait / beats)
 	defer tick.Stop()
 	for {
 		if !l.held() {
 			l.lost()
 			return
 		}
-		before := time.Now()
-		if l.turn.Progress() == nil {
-			l.extend(before)
-		}
+		l.ask(ctx, l.wait/beats)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+// ask asks for more time, once. Without an answer there is none.
+func (l *lease) ask(ctx context.Context, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	before := time.Now()
+	if l.turn.Progress(ctx) == nil {
+		l.extend(before)
 	}
 }
 
