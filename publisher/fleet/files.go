@@ -194,6 +194,12 @@ func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error
 		}
 		if c.Hash == hash {
 			file, err := f.load(ctx, c)
+			if errors.Is(err, errContent) {
+				// Whoever has it can help.
+				if _, err = f.store(ctx, hash, content); err == nil {
+					file, err = f.load(ctx, c)
+				}
+			}
 			return file, Same, err
 		}
 		if slices.Contains(c.History, hash[:shortHash]) {
@@ -260,11 +266,11 @@ func (f *Files) load(ctx context.Context, c current) (File, error) {
 }
 
 // clean deletes contents that nobody asks for any more. What it leaves only takes
-// room.
+// room: a content that no record names is left, for its record may be on its way.
 func (f *Files) clean(ctx context.Context, c current) {
-	keep := map[string]bool{}
-	for _, h := range c.History[max(0, len(c.History)-keepContents):] {
-		keep[h] = true
+	old := map[string]bool{}
+	for _, h := range c.History[:max(0, len(c.History)-keepContents)] {
+		old[h] = true
 	}
 	keys, err := f.kv.ListKeysFiltered(ctx, contentKeys+">")
 	if err != nil {
@@ -273,7 +279,7 @@ func (f *Files) clean(ctx context.Context, c current) {
 	}
 	for key := range keys.Keys() {
 		hash := strings.TrimPrefix(key, contentKeys)
-		if len(hash) < shortHash || keep[hash[:shortHash]] {
+		if len(hash) < shortHash || !old[hash[:shortHash]] {
 			continue
 		}
 		if err := f.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil {
