@@ -105,7 +105,6 @@ func (f *fleetRun) start(who int) {
 	if dir := os.Getenv("RANKWATCH_FLEET_LOGS"); dir != "" {
 		w, path := m.worker, filepath.Join(dir, fmt.Sprintf("worker-%d-%d.log", who, m.cmd.Process.Pid))
 		f.t.Cleanup(func() {
-			<-w.exited
 			if err := os.WriteFile(path, []byte(w.logged.tail(1<<30)), 0o600); err != nil {
 				f.t.Error(err)
 			}
