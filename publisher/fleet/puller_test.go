@@ -119,3 +119,48 @@ func TestProgressNeedsAnAnswer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A turn that was read to the end, and whose end was lost, is known as such: while
+// the next schedule waits, and when that has become a turn.
+func TestTurnIsOver(t *testing.T) {
+	t.Parallel()
+	_, _, q := open(t)
+	over := func(turn *fleet.Turn, want bool) {
+		t.Helper()
+		if got, err := q.Over(t.Context(), turn); got != want || err != nil {
+			t.Errorf("over: %v, %v, want %v", got, err, want)
+		}
+	}
+	next := func() *fleet.Turn {
+		t.Helper()
+		turn, err := q.Puller().Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return turn
+	}
+	arm(t, q, "a")
+	first := next()
+	over(first, false)
+	if err := first.Back(0); err != nil {
+		t.Fatal(err)
+	}
+	first = next()
+	if !first.Retaken {
+		t.Error("the turn came back as a new one")
+	}
+	over(first, false)
+	later := time.Now().Add(time.Hour)
+	if err := q.Arm(t.Context(), fleet.Schedule{Watchlist: "a", At: later, Due: later}, 0); err != nil {
+		t.Fatal(err)
+	}
+	over(first, true)
+	if err := q.Disarm(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	over(first, false)
+	arm(t, q, "a")
+	second := next()
+	over(first, true)
+	over(second, false)
+}

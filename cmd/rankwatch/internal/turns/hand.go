@@ -101,6 +101,12 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 
 // serve reports whether the turn can be ended.
 func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *fleet.Turn) (done bool, err error) {
+	if t.Retaken {
+		over, err := c.queue.Over(ctx, t)
+		if over || err != nil {
+			return over, err
+		}
+	}
 	if !c.upTo(ctx, t.Order) {
 		// By the file here this might be another list, and history would go back to it.
 		return false, errBehind
