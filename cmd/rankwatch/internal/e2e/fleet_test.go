@@ -27,7 +27,7 @@ func TestFleet(t *testing.T) {
 		})
 	})
 	f.steppedDown(func() { f.restart(2, syscall.SIGTERM) })
-	f.parted(f.busiestNode(), cut, func(n int) { f.cluster.restart(n, syscall.SIGKILL, nil) })
+	f.parted(f.leader("RANKWATCH_TURNS", "turns"), cut, func(n int) { f.cluster.restart(n, syscall.SIGKILL, nil) })
 	f.twoFiles(0, 1)
 	f.finish()
 }
@@ -72,6 +72,8 @@ func TestFleetLong(t *testing.T) {
 			f.nodeRestarted(nodesDown%nodes, syscall.SIGKILL, func() { f.restart(random.IntN(3), syscall.SIGTERM) })
 		},
 		func() { f.parted(f.busiestNode(), cut, nil) },
+		func() { f.parted(f.leader("RANKWATCH", ""), cut, nil) },
+		func() { f.parted(f.leader("RANKWATCH_TURNS", "turns"), stalled, nil) },
 		func() { f.parted(random.IntN(nodes), cut, f.andWorkers) },
 		func() { f.parted(f.busiestNode(), stalled, nil) },
 		func() { f.twoFiles(0, 1) },
@@ -105,6 +107,18 @@ func (f *fleetRun) busiestNode() int {
 	}
 	f.t.Fatal("no worker is connected")
 	return 0
+}
+
+// leader is the node that leads a stream, or the consumer of one.
+func (f *fleetRun) leader(stream, consumer string) (n int) {
+	f.t.Helper()
+	nc := f.cluster.dial(-1)
+	defer nc.Close()
+	f.cluster.eventually("somebody leads", patience, func() (err error) {
+		n, err = f.cluster.leader(nc, stream, consumer)
+		return err
+	})
+	return n
 }
 
 // restart ends a worker and starts it again.
