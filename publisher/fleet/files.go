@@ -208,6 +208,12 @@ func (f *Files) Offer(ctx context.Context, content []byte) (File, Verdict, error
 		}
 		if c.Hash == hash {
 			file, err := f.load(ctx, c)
+			if errors.Is(err, errContent) {
+				// Whoever has it can help.
+				if _, err = f.store(ctx, hash, content); err == nil {
+					file, err = f.load(ctx, c)
+				}
+			}
 			return file, Same, err
 		}
 		if slices.Contains(c.History, hash[:shortHash]) {
@@ -272,10 +278,9 @@ func (f *Files) load(ctx context.Context, c current) (File, error) {
 	return File{Order: c.Order, Hash: c.Hash, Writer: c.Writer, At: c.At, Content: content}, nil
 }
 
-// clean deletes contents that nobody asks for any more and that are older than c,
-// which is at revision. A younger one may be of an offer that is about to follow c;
-// one that is older cannot be, since its compare-and-swap is lost. What is left only
-// takes room.
+// clean deletes contents that nobody asks for any more, and that are older than c,
+// which is at revision. A younger one may be of an offer that is about to follow c.
+// What it leaves only takes room.
 func (f *Files) clean(ctx context.Context, c current, revision uint64) {
 	bucket := BucketName(f.cfg.Stream)
 	s, err := f.js.Stream(ctx, "KV_"+bucket)
@@ -283,9 +288,9 @@ func (f *Files) clean(ctx context.Context, c current, revision uint64) {
 		f.cfg.Logger.Debug("fleet: old files not deleted", "err", err)
 		return
 	}
-	keep := map[string]bool{}
-	for _, h := range c.History[max(0, len(c.History)-keepContents):] {
-		keep[h] = true
+	old := map[string]bool{}
+	for _, h := range c.History[:max(0, len(c.History)-keepContents)] {
+		old[h] = true
 	}
 	keys, err := f.bucket().ListKeysFiltered(ctx, contentKeys+">")
 	if err != nil {
@@ -294,7 +299,7 @@ func (f *Files) clean(ctx context.Context, c current, revision uint64) {
 	}
 	for key := range keys.Keys() {
 		hash := strings.TrimPrefix(key, contentKeys)
-		if len(hash) < shortHash || keep[hash[:shortHash]] {
+		if len(hash) < shortHash || !old[hash[:shortHash]] {
 			continue
 		}
 		err := s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+key), jetstream.WithPurgeSequence(revision))

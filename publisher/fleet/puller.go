@@ -39,7 +39,7 @@ func (p *Puller) Next(ctx context.Context) (*Turn, error) {
 	t := &Turn{Taken: taken, msg: m, conn: p.q.cfg.Conn}
 	t.Watchlist = strings.TrimPrefix(m.Subject(), p.q.turnSubject(""))
 	if meta, err := m.Metadata(); err == nil {
-		t.Retaken = meta.NumDelivered > 1
+		t.Retaken, t.place = meta.NumDelivered > 1, meta.Sequence.Stream
 	}
 	if err := json.Unmarshal(m.Data(), &t.Schedule); err != nil {
 		// Its reading is still due.

@@ -333,6 +333,7 @@ type Turn struct {
 	Retaken bool      // somebody else had it before
 	msg     jetstream.Msg
 	conn    *nats.Conn
+	place   uint64 // sequence in the queue's stream
 }
 
 // inProgress is what keeps a turn.
@@ -346,6 +347,22 @@ func (t *Turn) Progress(ctx context.Context) error {
 		return fmt.Errorf("fleet: keep the turn of %s: %w", t.Watchlist, err)
 	}
 	return nil
+}
+
+// Over says that somebody had the turn before and read it to the end, and only its
+// end was lost: the next schedule is armed then, or has become a turn already. Such
+// a turn is to be ended; read again, it would arm a second series.
+func (q *Queue) Over(ctx context.Context, t *Turn) (bool, error) {
+	for _, subject := range []string{q.scheduleSubject(t.Watchlist), q.turnSubject(t.Watchlist)} {
+		m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": subject})
+		if err != nil {
+			return false, err
+		}
+		if m != nil && (subject == q.scheduleSubject(t.Watchlist) || m.Seq > t.place) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Done ends the turn. Arm the next one before.

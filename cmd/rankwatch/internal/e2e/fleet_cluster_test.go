@@ -27,13 +27,12 @@ type cluster struct {
 }
 
 type node struct {
-	n       int
-	client  string // address
-	config  string
-	log     string
-	cmd     *exec.Cmd
-	exited  chan struct{}
-	started int
+	n      int
+	client string // address
+	config string
+	log    string
+	cmd    *exec.Cmd
+	exited chan struct{}
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -100,7 +99,6 @@ func (c *cluster) start(n *node, binary string) {
 	if err := n.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	n.started++
 	go func(cmd *exec.Cmd, exited chan struct{}) {
 		cmd.Wait() // its error is in ProcessState
 		close(exited)

@@ -9,7 +9,7 @@ import (
 )
 
 // judge holds all that the stream has against the source and the oracle.
-func (f *fleet) judge(stored []sent) {
+func (f *fleetRun) judge(stored []sent) {
 	f.t.Helper()
 	of := map[string][]sent{}
 	statuses := map[string][]message{}
@@ -60,7 +60,7 @@ func (f *fleet) judge(stored []sent) {
 
 // judgeStatuses: nothing is told of faults that are not the source's. What was
 // removed is told once.
-func (f *fleet) judgeStatuses(name string, all []message, wanted bool) {
+func (f *fleetRun) judgeStatuses(name string, all []message, wanted bool) {
 	f.t.Helper()
 	var told []string
 	for _, s := range all {
@@ -76,7 +76,7 @@ func (f *fleet) judgeStatuses(name string, all []message, wanted bool) {
 
 // A fleetJudge follows one watchlist's messages.
 type fleetJudge struct {
-	f                 *fleet
+	f                 *fleetRun
 	name              string
 	category, version int
 	boards, events    int

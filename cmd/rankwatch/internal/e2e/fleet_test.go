@@ -18,13 +18,16 @@ func TestFleet(t *testing.T) {
 		t.Skip("takes half a minute")
 	}
 	const seed = 81
-	f := newFleet(t, seed, scale{lists: 24, rate: 12, places: 4, ackWait: 3 * time.Second, slack: 25 * time.Second, short: true})
+	f := newFleet(t, seed, scale{lists: 12, rate: 12, places: 4, ackWait: 3 * time.Second, slack: 25 * time.Second, short: true})
 	f.fault("started", func() {})
-	f.killed(0)
-	f.edited(0, func() { f.stopped(1, func() { f.edit(2, 1) }) })
-	f.steppedDown()
-	f.nodeRestarted(f.busiestNode(), syscall.SIGKILL, func() { f.restarted(2) })
-	f.parted(f.busiestNode(), cut, false)
+	f.edited(0, func() {
+		f.stopped(1, func() {
+			f.edit(2, 1)
+			f.restart(0, syscall.SIGKILL)
+		})
+	})
+	f.steppedDown(func() { f.restart(2, syscall.SIGTERM) })
+	f.parted(f.leader("RANKWATCH_TURNS", "turns"), cut, func(n int) { f.cluster.restart(n, syscall.SIGKILL, nil) })
 	f.twoFiles(0, 1)
 	f.finish()
 }
@@ -50,27 +53,29 @@ func TestFleetLong(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 11))
 	f := newFleet(t, seed, scale{lists: 300, rate: 100, places: 20, ackWait: 15 * time.Second, slack: 25 * time.Second})
 	f.fault("started", func() {})
-	edits, restarts := 0, 0
+	edits, nodesDown := 0, 0
 	faults := []func(){
-		func() { f.killed(random.IntN(3)) },
-		func() { f.killed(random.IntN(3)) },
-		func() { f.stopped(random.IntN(3), func() {}) },
+		func() { f.restarted(random.IntN(3), syscall.SIGKILL) },
+		func() { f.restarted(random.IntN(3), syscall.SIGKILL) },
+		func() { f.restarted(random.IntN(3), syscall.SIGTERM) },
+		func() { f.stopped(random.IntN(3), nil) },
 		func() {
 			edits++
 			who := random.IntN(3)
 			f.edited(edits, func() { f.stopped(who, func() { f.edit((who+1)%3, edits) }) })
 		},
 		func() { edits++; f.edited(edits, func() { f.edit(random.IntN(3), edits) }) },
-		func() { f.restarted(random.IntN(3)) },
-		f.steppedDown,
-		func() { restarts++; f.nodeRestarted(restarts%nodes, syscall.SIGTERM, nil) },
+		func() { f.steppedDown(nil) },
+		func() { nodesDown++; f.nodeRestarted(nodesDown%nodes, syscall.SIGTERM, nil) },
 		func() {
-			restarts++
-			f.nodeRestarted(restarts%nodes, syscall.SIGKILL, func() { f.restarted(random.IntN(3)) })
+			nodesDown++
+			f.nodeRestarted(nodesDown%nodes, syscall.SIGKILL, func() { f.restart(random.IntN(3), syscall.SIGTERM) })
 		},
-		func() { f.parted(f.busiestNode(), cut, false) },
-		func() { f.parted(random.IntN(nodes), cut, true) },
-		func() { f.parted(f.busiestNode(), stalled, false) },
+		func() { f.parted(f.busiestNode(), cut, nil) },
+		func() { f.parted(f.leader("RANKWATCH", ""), cut, nil) },
+		func() { f.parted(f.leader("RANKWATCH_TURNS", "turns"), stalled, nil) },
+		func() { f.parted(random.IntN(nodes), cut, f.andWorkers) },
+		func() { f.parted(f.busiestNode(), stalled, nil) },
 		func() { f.twoFiles(0, 1) },
 	}
 	for end := time.Now().Add(length); time.Now().Before(end); {
@@ -92,7 +97,7 @@ func TestFleetLong(t *testing.T) {
 }
 
 // busiestNode is one that a worker is connected to.
-func (f *fleet) busiestNode() int {
+func (f *fleetRun) busiestNode() int {
 	for n := range nodes {
 		for _, m := range f.members {
 			if m.lines[n].used() {
@@ -104,38 +109,51 @@ func (f *fleet) busiestNode() int {
 	return 0
 }
 
-func (f *fleet) killed(who int) {
+// leader is the node that leads a stream, or the consumer of one.
+func (f *fleetRun) leader(stream, consumer string) (n int) {
 	f.t.Helper()
-	f.fault(fmt.Sprintf("worker %d killed and started", who), func() {
-		f.kills++
-		f.members[who].kill(f.t)
-		f.start(who)
+	nc := f.cluster.dial(-1)
+	defer nc.Close()
+	f.cluster.eventually("somebody leads", patience, func() (err error) {
+		n, err = f.cluster.leader(nc, stream, consumer)
+		return err
 	})
+	return n
 }
 
-// restarted asks a worker to end, and starts it again.
-func (f *fleet) restarted(who int) {
+// restart ends a worker and starts it again.
+func (f *fleetRun) restart(who int, how syscall.Signal) {
 	f.t.Helper()
-	f.fault(fmt.Sprintf("worker %d told to end and started", who), func() {
+	if how == syscall.SIGKILL {
+		f.kills++
+		f.members[who].kill(f.t)
+	} else {
 		f.members[who].stop(f.t)
-		f.start(who)
-	})
+	}
+	f.start(who)
+}
+
+func (f *fleetRun) restarted(who int, how syscall.Signal) {
+	f.t.Helper()
+	f.fault(fmt.Sprintf("worker %d ended with %v and started", who, how), func() { f.restart(who, how) })
 }
 
 // stopped has a worker lose its turns without its knowing.
-func (f *fleet) stopped(who int, meanwhile func()) {
+func (f *fleetRun) stopped(who int, meanwhile func()) {
 	f.t.Helper()
 	m := f.members[who]
 	f.fault(fmt.Sprintf("worker %d stopped for a while", who), func() {
 		from := time.Now().Add(f.ackWait + time.Second)
 		f.signal(m, syscall.SIGSTOP)
-		meanwhile()
+		if meanwhile != nil {
+			meanwhile()
+		}
 		f.unheeded("a worker is stopped", from)
 		f.signal(m, syscall.SIGCONT)
 	})
 }
 
-func (f *fleet) steppedDown() {
+func (f *fleetRun) steppedDown(meanwhile func()) {
 	f.t.Helper()
 	f.fault("leaders step down", func() {
 		nc := f.cluster.dial(-1)
@@ -143,44 +161,49 @@ func (f *fleet) steppedDown() {
 		f.cluster.stepDown(nc, "STREAM.LEADER.STEPDOWN.RANKWATCH")
 		f.cluster.stepDown(nc, "STREAM.LEADER.STEPDOWN.RANKWATCH_TURNS")
 		f.cluster.stepDown(nc, "CONSUMER.LEADER.STEPDOWN.RANKWATCH_TURNS.turns")
+		if meanwhile != nil {
+			meanwhile()
+		}
 	})
 }
 
-func (f *fleet) nodeRestarted(n int, how syscall.Signal, meanwhile func()) {
+func (f *fleetRun) nodeRestarted(n int, how syscall.Signal, meanwhile func()) {
 	f.t.Helper()
 	f.fault(fmt.Sprintf("node %d ended with %v and started", n, how), func() { f.cluster.restart(n, how, meanwhile) })
 }
 
-// parted keeps a node, and with it the workers that are connected to it or not,
-// from the others for a while.
-func (f *fleet) parted(n int, how wireState, workers bool) {
+// parted keeps a node from the others for a while, and with it the workers that
+// are connected to it.
+func (f *fleetRun) parted(n int, how wireState, meanwhile func(n int)) {
 	f.t.Helper()
 	what := fmt.Sprintf("node %d cut off", n)
 	if how == stalled {
 		what = fmt.Sprintf("node %d not heard", n)
 	}
-	set := func(s wireState) {
-		f.cluster.part(n, s)
-		for _, m := range f.members {
-			if workers {
-				m.lines[n].set(s)
-			}
-		}
-	}
-	if workers {
-		what += " from workers too"
-	}
 	f.fault(what, func() {
-		set(how)
+		f.cluster.part(n, how)
+		if meanwhile != nil {
+			meanwhile(n)
+		}
 		// Until then turns that went there are still believed to be worked off.
 		f.unheeded("a node is cut off", time.Now().Add(f.ackWait+time.Second))
-		set(mended)
+		f.cluster.part(n, mended)
+		for _, m := range f.members {
+			m.lines[n].set(mended)
+		}
 	})
+}
+
+// andWorkers keeps workers from a node, too.
+func (f *fleetRun) andWorkers(n int) {
+	for _, m := range f.members {
+		m.lines[n].set(cut)
+	}
 }
 
 // edit changes the file of one worker: it adds a watchlist, removes one, and has
 // another one read another list.
-func (f *fleet) edit(who, n int) {
+func (f *fleetRun) edit(who, n int) {
 	f.t.Helper()
 	f.t.Logf("%6.1fs worker %d gets another file", time.Since(f.began).Seconds(), who)
 	f.watch(fmt.Sprintf("added-%d", n), 1000+n, n%2 == 1)
@@ -190,7 +213,7 @@ func (f *fleet) edit(who, n int) {
 }
 
 // edited waits until all workers go by the file that do brought.
-func (f *fleet) edited(n int, do func()) {
+func (f *fleetRun) edited(n int, do func()) {
 	f.t.Helper()
 	before := f.agreed(len(f.members), 0, f.ackWait+f.slack)
 	do()
@@ -199,7 +222,7 @@ func (f *fleet) edited(n int, do func()) {
 }
 
 // twoFiles starts two workers at once whose files are both new.
-func (f *fleet) twoFiles(a, b int) {
+func (f *fleetRun) twoFiles(a, b int) {
 	f.t.Helper()
 	before := f.agreed(len(f.members), 0, f.ackWait+f.slack)
 	hashes := map[string]string{}
@@ -221,7 +244,7 @@ func (f *fleet) twoFiles(a, b int) {
 }
 
 // finish stops all and judges what there is.
-func (f *fleet) finish() {
+func (f *fleetRun) finish() {
 	f.t.Helper()
 	f.caughtUp()
 	for _, m := range f.members {

@@ -34,8 +34,8 @@ type fleetMember struct {
 	*worker
 }
 
-// A fleet is three workers on a cluster, and the source that they read.
-type fleet struct {
+// A fleetRun is three workers on a cluster, and the source that they read.
+type fleetRun struct {
 	t       *testing.T
 	cluster *cluster
 	source  *fleetSource
@@ -55,12 +55,12 @@ type fleet struct {
 type scale struct {
 	lists, rate, places int
 	ackWait, slack      time.Duration
-	short               bool
+	short               bool // with a binary that loses turns after ackWait
 }
 
-func newFleet(t *testing.T, seed uint64, s scale) *fleet {
+func newFleet(t *testing.T, seed uint64, s scale) *fleetRun {
 	t.Helper()
-	f := &fleet{t: t, cluster: newCluster(t), source: newFleetSource(t, seed), ackWait: s.ackWait, slack: s.slack,
+	f := &fleetRun{t: t, cluster: newCluster(t), source: newFleetSource(t, seed), ackWait: s.ackWait, slack: s.slack,
 		rate: s.rate, places: s.places, reads: map[string]int{}, long: map[int]bool{}, began: time.Now()}
 	for i := range s.lists {
 		f.watch(fmt.Sprintf("list-%d", i), i+1, i%8 == 7)
@@ -89,20 +89,22 @@ func newFleet(t *testing.T, seed uint64, s scale) *fleet {
 		}
 		f.members = append(f.members, m)
 		f.start(len(f.members) - 1)
+		if s.short && len(f.members) == 1 {
+			f.agreed(1, 0, patience) // three that set up a new cluster at once wait for each other
+		}
 	}
 	return f
 }
 
 // start starts a worker's process. RANKWATCH_FLEET_LOGS is a directory for all
 // that workers say.
-func (f *fleet) start(who int) {
+func (f *fleetRun) start(who int) {
 	f.t.Helper()
 	m := f.members[who]
 	m.worker = m.setup.start(f.t)
 	if dir := os.Getenv("RANKWATCH_FLEET_LOGS"); dir != "" {
 		w, path := m.worker, filepath.Join(dir, fmt.Sprintf("worker-%d-%d.log", who, m.cmd.Process.Pid))
 		f.t.Cleanup(func() {
-			<-w.exited
 			if err := os.WriteFile(path, []byte(w.logged.tail(1<<30)), 0o600); err != nil {
 				f.t.Error(err)
 			}
@@ -111,13 +113,13 @@ func (f *fleet) start(who int) {
 }
 
 // watch adds a watchlist to what is to be read, and its list to the source.
-func (f *fleet) watch(name string, category int, long bool) {
+func (f *fleetRun) watch(name string, category int, long bool) {
 	f.source.add(category, long)
 	f.reads[name], f.long[category] = category, long
 }
 
 // file writes a watchlist file; the comment makes it another one.
-func (f *fleet) file(reads map[string]int, comment string) string {
+func (f *fleetRun) file(reads map[string]int, comment string) string {
 	var entries []string
 	for _, name := range slices.Sorted(maps.Keys(reads)) {
 		e := entry(name, "US", reads[name], fleetRules(f.long[reads[name]]))
@@ -126,17 +128,18 @@ func (f *fleet) file(reads map[string]int, comment string) string {
 	return "# " + comment + "\n" + file(entries...)
 }
 
-func (f *fleet) categories() []int { return slices.Sorted(maps.Values(f.reads)) }
+func (f *fleetRun) categories() []int { return slices.Sorted(maps.Values(f.reads)) }
 
 // A fleetAnswer is what a worker says of itself.
 type fleetAnswer struct {
 	Writer string `json:"writer"`
 	Order  uint64 `json:"order"`
 	File   string `json:"file"`
+	Stats  struct{ Turns uint64 }
 }
 
 // ask asks all workers, and waits for as many answers as there should be.
-func (f *fleet) ask(nc *nats.Conn, n int) ([]fleetAnswer, error) {
+func (f *fleetRun) ask(nc *nats.Conn, n int) ([]fleetAnswer, error) {
 	sub, err := nc.SubscribeSync(nc.NewInbox())
 	if err != nil {
 		return nil, err
@@ -162,7 +165,7 @@ func (f *fleet) ask(nc *nats.Conn, n int) ([]fleetAnswer, error) {
 
 // agreed waits until n workers go by one file, which came after an order, and
 // returns it.
-func (f *fleet) agreed(n int, after uint64, within time.Duration) fleetAnswer {
+func (f *fleetRun) agreed(n int, after uint64, within time.Duration) fleetAnswer {
 	f.t.Helper()
 	nc := f.cluster.dial(-1)
 	defer nc.Close()
@@ -183,7 +186,7 @@ func (f *fleet) agreed(n int, after uint64, within time.Duration) fleetAnswer {
 	return one
 }
 
-func (f *fleet) signal(m *fleetMember, s syscall.Signal) {
+func (f *fleetRun) signal(m *fleetMember, s syscall.Signal) {
 	f.t.Helper()
 	if err := m.cmd.Process.Signal(s); err != nil {
 		f.t.Fatal(err)
@@ -191,7 +194,7 @@ func (f *fleet) signal(m *fleetMember, s syscall.Signal) {
 }
 
 // alive fails if a worker ended that nobody ended.
-func (f *fleet) alive() {
+func (f *fleetRun) alive() {
 	f.t.Helper()
 	for i, m := range f.members {
 		select {
@@ -204,7 +207,7 @@ func (f *fleet) alive() {
 
 // fault does something to the fleet and waits until every watchlist has been read
 // after it.
-func (f *fleet) fault(what string, do func()) {
+func (f *fleetRun) fault(what string, do func()) {
 	f.t.Helper()
 	f.t.Logf("%6.1fs %s", time.Since(f.began).Seconds(), what)
 	began := time.Now()
@@ -215,6 +218,7 @@ func (f *fleet) fault(what string, do func()) {
 	if err != nil {
 		f.t.Errorf("%s: %v after it: %v", what, limit, err)
 	}
+	f.allWork(what, limit)
 	gap, category := f.source.gap(began, f.categories())
 	most, _ := f.source.busiest(began)
 	line := fmt.Sprintf("%s (%.1fs): all read again %.1fs later, longest without a reading %.1fs (category %d), %d calls in a second",
@@ -227,9 +231,35 @@ func (f *fleet) fault(what string, do func()) {
 	f.alive()
 }
 
+// allWork waits until every worker has ended turns from now on.
+func (f *fleetRun) allWork(what string, within time.Duration) {
+	f.t.Helper()
+	nc := f.cluster.dial(-1)
+	defer nc.Close()
+	before := map[string]uint64{}
+	err := eventually(f.t.Context(), within, func() error {
+		all, err := f.ask(nc, len(f.members))
+		if err != nil {
+			return err
+		}
+		for _, a := range all {
+			if was, known := before[a.Writer]; !known {
+				before[a.Writer] = a.Stats.Turns
+				err = errors.New("not asked twice yet")
+			} else if a.Stats.Turns == was {
+				err = fmt.Errorf("worker %s has read nothing more after %d turns", a.Writer, was)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		f.t.Errorf("%s: %v after it: %v", what, within, err)
+	}
+}
+
 // unheeded waits until every watchlist has been read some time from now: what is
 // broken makes no difference to it.
-func (f *fleet) unheeded(what string, from time.Time) {
+func (f *fleetRun) unheeded(what string, from time.Time) {
 	f.t.Helper()
 	if _, err := f.source.read(from, f.ackWait+f.slack, f.categories()); err != nil {
 		f.t.Errorf("while %s: %v", what, err)
@@ -237,7 +267,7 @@ func (f *fleet) unheeded(what string, from time.Time) {
 }
 
 // caughtUp waits until the stream has each list's last version.
-func (f *fleet) caughtUp() {
+func (f *fleetRun) caughtUp() {
 	f.t.Helper()
 	f.source.freeze()
 	nc := f.cluster.dial(-1)
@@ -265,7 +295,7 @@ func (f *fleet) caughtUp() {
 }
 
 // lastBoard is the clock on a watchlist's last board.
-func (f *fleet) lastBoard(nc *nats.Conn, name string) (int, error) {
+func (f *fleetRun) lastBoard(nc *nats.Conn, name string) (int, error) {
 	m, err := nc.Request("$JS.API.DIRECT.GET.RANKWATCH.rankwatch.US."+name+".board", nil, 2*time.Second)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)

@@ -72,6 +72,8 @@ type Crew struct {
 	redo   chan struct{} // schedules are to be looked at now
 	fresh  chan struct{} // watchlists are new here
 
+	catching sync.Mutex // held by whoever asks for a file that a turn tells of
+
 	mu      sync.Mutex
 	lanes   []*fastmoss.Lane
 	working map[string]time.Time // since when

@@ -70,6 +70,27 @@ func (c *Crew) follow(ctx context.Context) error {
 	})
 }
 
+// upTo says whether this worker goes by the file of that order, or by the newest that
+// there is: a bucket that was restored knows less than turns do. If it has not heard
+// of the file yet, it asks.
+func (c *Crew) upTo(ctx context.Context, order uint64) bool {
+	if order <= c.order.Load() {
+		return true
+	}
+	c.catching.Lock()
+	defer c.catching.Unlock()
+	if order <= c.order.Load() {
+		return true
+	}
+	f, err := c.files.Current(ctx)
+	if err != nil {
+		c.log.Debug("fleet: file unknown", "order", order, "err", err)
+		return false
+	}
+	c.apply(f)
+	return f.Order <= c.order.Load()
+}
+
 // apply makes f the watchlists of this worker, unless it has a newer one.
 func (c *Crew) apply(f fleet.File) {
 	c.mu.Lock()

@@ -20,6 +20,9 @@ const (
 	ackTime = 5 * time.Second
 )
 
+// errBehind means that this worker does not have the file yet that a turn comes of.
+var errBehind = errors.New("the watchlist file here is an older one than the turn's")
+
 // hand takes one turn after the other, at the pace of its lane.
 func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
 	p := c.queue.Puller()
@@ -98,10 +101,17 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 
 // serve reports whether the turn can be ended.
 func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *fleet.Turn) (done bool, err error) {
-	if _, known := c.cfg.Watcher.Plan(t.Watchlist); !known {
-		if t.Order > c.order.Load() {
-			return false, watcher.ErrUnknown // the file that has it is on its way
+	if t.Retaken {
+		over, err := c.queue.Over(ctx, t)
+		if over || err != nil {
+			return over, err
 		}
+	}
+	if !c.upTo(ctx, t.Order) {
+		// By the file here this might be another list, and history would go back to it.
+		return false, errBehind
+	}
+	if _, known := c.cfg.Watcher.Plan(t.Watchlist); !known {
 		return true, c.cfg.Watcher.Retire(ctx, t.Watchlist)
 	}
 	turns := []watcher.Turn{{Watchlist: t.Watchlist, Due: t.Due, Carry: t.Carry}}

@@ -30,11 +30,11 @@ type lease struct {
 func keep(ctx context.Context, taken time.Time, wait time.Duration, ask func(context.Context) error) (*lease, context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lease{ask: ask, wait: wait, lost: cancel, until: taken.Add(wait)}
-	var beats sync.WaitGroup
-	beats.Go(func() { l.beat(ctx) })
+	var beating sync.WaitGroup
+	beating.Go(func() { l.beat(ctx) })
 	return l, ctx, func() {
 		cancel()
-		beats.Wait()
+		beating.Wait()
 	}
 }
 
