@@ -153,6 +153,11 @@ func (m *fleetMachine) check(r tb) {
 			w.start()
 		}
 		for _, list := range []string{"a", "b"} {
+			w.flush(list)
+		}
+	}
+	for _, w := range m.workers {
+		for _, list := range []string{"a", "b"} {
 			w.insist(list)
 		}
 	}

@@ -45,7 +45,8 @@ func (w *worker) sync(watchlist string, published uint64) error {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return w.pub.Sync(ctx, watchlist, published)
+	_, err := w.pub.Sync(ctx, watchlist, Known{Revision: published})
+	return err
 }
 
 func (w *worker) mustSync(watchlists ...string) {
@@ -252,7 +253,7 @@ func TestOfTwoThatTellTheSameAtOnceOneIsHeard(t *testing.T) {
 	wantStory(t, e.client(), "x", "1 changed w0, stale w0, recovered w1")
 }
 
-func TestSyncWithoutNewsCostsNoPayload(t *testing.T) {
+func TestSyncThatIsToldOfNoNewsAsksNothing(t *testing.T) {
 	t.Parallel()
 	e := startExternal(t)
 	fleet := fleetOf(t, e.url(), 2)
@@ -269,13 +270,27 @@ func TestSyncWithoutNewsCostsNoPayload(t *testing.T) {
 	w.flush("x")
 	w.feels("x", big)
 	w.flush("x")
+	w.mustSync("x")
+	known := must(w.pub.Marks("x"))
+	known.Fresh = true
 	for _, w := range fleet {
-		w.mustSync("x") // the first one looks at all
-		before := w.pub.nc.Stats()
 		w.mustSync("x")
-		after := w.pub.nc.Stats()
-		if n, size := after.InMsgs-before.InMsgs, after.InBytes-before.InBytes; n > 3 || size > 1000 {
-			t.Errorf("%s: a Sync without news took %d messages of %d bytes", w.cfg.Writer, n, size)
+		if is := must(w.pub.Marks("x")); is.Board != known.Board || is.Status != known.Status || is.Head != 0 {
+			t.Errorf("%s knows %+v, not %+v", w.cfg.Writer, is, known)
+		}
+		before := w.pub.nc.Stats()
+		asked, err := w.pub.Sync(t.Context(), "x", known)
+		if after := w.pub.nc.Stats(); err != nil || asked || after.OutMsgs != before.OutMsgs {
+			t.Errorf("%s: a Sync that is told that there is no news asked %t, %d messages: %v", w.cfg.Writer, asked, after.OutMsgs-before.OutMsgs, err)
+		}
+		for name, other := range map[string]Known{
+			"old":    {Board: known.Board, Status: known.Status},
+			"board":  {Board: known.Board + 1, Status: known.Status, Fresh: true},
+			"status": {Board: known.Board, Status: known.Status - 1, Fresh: true},
+		} {
+			if asked, err := w.pub.Sync(t.Context(), "x", other); err != nil || !asked {
+				t.Errorf("%s: what is known is %s, and asked %t: %v", w.cfg.Writer, name, asked, err)
+			}
 		}
 	}
 }
@@ -348,9 +363,6 @@ func TestALostStreamIsNotBelievedAtOnce(t *testing.T) {
 	a.flush("x")
 	wantStory(t, nc, "x", "4 baseline w0")
 	// b was not told that the stream is another one, but what was published.
-	if err := b.sync("x", 4); !errors.Is(err, ErrBehind) {
-		t.Fatalf("sync of one who looks where the board was: %v", err)
-	}
 	if err := b.sync("x", 4); err != nil {
 		t.Fatal(err)
 	}
@@ -454,12 +466,17 @@ func TestAHeadWithoutABoardReachesWhoReadsNext(t *testing.T) {
 		}
 		return w.pub.PutHead(t.Context(), "x", tracked)
 	}
+	var left Known // what the last reader leaves for the next one
 	holds := func(w *worker, text string) {
 		t.Helper()
-		w.mustSync("x")
+		left.Fresh = !left.Fresh
+		if _, err := w.pub.Sync(t.Context(), "x", left); err != nil {
+			t.Fatal(err)
+		}
 		if l := w.load("x"); string(l.Board) != "board "+text || string(l.Record) != "record "+text || l.Revision != 1 || l.Broken {
 			t.Errorf("%s has %q %q at revision %d", w.cfg.Writer, l.Board, l.Record, l.Revision)
 		}
+		left = must(w.pub.Marks("x"))
 	}
 	if err := put(b, "one"); err != nil {
 		t.Fatal(err)
@@ -470,9 +487,24 @@ func TestAHeadWithoutABoardReachesWhoReadsNext(t *testing.T) {
 	if err := put(a, "two"); err != nil {
 		t.Fatal(err)
 	}
+	left = must(a.pub.Marks("x"))
 	holds(b, "two") // which put the last one
 	holds(c, "two") // which took the last one over
 	holds(a, "two")
+	if err := put(c, "three"); err != nil {
+		t.Fatal(err)
+	}
+	left = Known{} // lost
+	holds(b, "three")
+	if err := put(b, "two"); err != nil {
+		t.Fatal(err)
+	}
+	left = must(b.pub.Marks("x"))
+	left.Fresh = true
+	before := b.pub.nc.Stats()
+	if asked, err := b.pub.Sync(t.Context(), "x", left); asked || err != nil || b.pub.nc.Stats().OutMsgs != before.OutMsgs {
+		t.Errorf("asked for what it put there itself: %v", err)
+	}
 	tracked, revision, err := c.pub.Tracked(t.Context(), "x")
 	if err != nil || revision != 1 || string(tracked.Board) != "board two" {
 		t.Errorf("the stream's head is %v of %d (%v)", tracked, revision, err)

@@ -18,15 +18,32 @@ import (
 
 // Shared is what a worker needs of the bus to share its watchlists.
 type Shared struct {
-	// Sync brings the Store in line with the stream, of which others write too.
-	// Published is a revision that is known to be there.
-	Sync func(ctx context.Context, watchlist string, published uint64) error
+	// Sync brings the Store in line with the stream, of which others write too,
+	// and says whether it asked the stream for that.
+	Sync func(ctx context.Context, watchlist string, k Known) (asked bool, err error)
+	// Marks says where the last messages of a watchlist are on the stream.
+	Marks func(watchlist string) (Known, error)
 	// Flush waits until what was committed of a watchlist is published, or was
 	// dropped since another worker was first.
 	Flush func(ctx context.Context, watchlist string) error
 	// PutHead lets others know what is tracked now, where no board tells them.
 	PutHead func(ctx context.Context, watchlist string, t event.Tracked) error
 }
+
+// Known is what the last reader left of a watchlist on the stream: a revision that
+// it has, where its last messages are if that was asked for a short while ago, and
+// where what PutHead wrote last is.
+type Known struct {
+	Revision      uint64
+	Board, Status uint64
+	Head          uint64
+	Fresh         bool
+}
+
+// freshFor is how long it is believed that nobody published but who had the turn.
+// A worker that was cut off can publish later what it read, if nothing else came
+// in between; then this is how long that goes unnoticed.
+const freshFor = time.Minute
 
 // A Turn is a watchlist that this worker is to read now. Carry is what the last
 // reader left for the next one; empty if nobody did.
@@ -72,15 +89,15 @@ type carry struct {
 	Revision uint64          `json:"revision"` // of the board that it belongs to
 	Record   json.RawMessage `json:"record,omitempty"`
 	Failures int             `json:"failures,omitempty"` // in a row
+	Board    uint64          `json:"board,omitempty"`    // sequences of the last messages
+	Status   uint64          `json:"status,omitempty"`   // when the stream was
+	Asked    time.Time       `json:"asked,omitzero"`     // asked last
+	Head     uint64          `json:"head,omitempty"`     // of what PutHead wrote last
 }
 
-// Published returns the revision that a carry knows to be published, 0 for none.
-func Published(data []byte) uint64 {
-	c, err := decodeCarry(data)
-	if err != nil {
-		return 0
-	}
-	return c.Revision
+func (c *carry) known() Known {
+	age := time.Since(c.Asked)
+	return Known{Revision: c.Revision, Board: c.Board, Status: c.Status, Head: c.Head, Fresh: age < freshFor && age > -freshFor}
 }
 
 func decodeCarry(data []byte) (c carry, err error) {
@@ -111,7 +128,7 @@ func (w *Worker) Serve(ctx context.Context, source Source, turns ...Turn) ([]Ser
 		if !slices.Contains(j.names, t.Watchlist) {
 			continue
 		}
-		err := w.prepare(ctx, t)
+		err := w.prepare(ctx, j, t)
 		if err != nil && i == 0 {
 			return nil, fmt.Errorf("prepare %s: %w", t.Watchlist, err)
 		}
@@ -152,7 +169,7 @@ func (w *Worker) begin(source Source, turns []Turn) (*job, error) {
 	if first == nil {
 		return nil, fmt.Errorf("%w: %s", ErrUnknown, turns[0].Watchlist)
 	}
-	j := &job{feed: first.watchlist.Feed(), source: source, attempts: map[string]Attempt{}}
+	j := &job{feed: first.watchlist.Feed(), source: source, attempts: map[string]Attempt{}, asked: map[string]time.Time{}}
 	if w.running[j.feed] != nil {
 		return nil, ErrBusy
 	}
@@ -178,15 +195,21 @@ func (w *Worker) begin(source Source, turns []Turn) (*job, error) {
 
 // prepare takes over what others published of a watchlist, and what the last
 // reader left.
-func (w *Worker) prepare(ctx context.Context, t Turn) error {
+func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 	c, err := decodeCarry(t.Carry)
 	if err != nil {
 		w.cfg.Logger.Warn("what the last reader left is unreadable", "watchlist", t.Watchlist, "err", err)
 		c = carry{}
 	}
-	if err := w.cfg.Shared.Sync(ctx, t.Watchlist, c.Revision); err != nil {
+	at := time.Now()
+	asked, err := w.cfg.Shared.Sync(ctx, t.Watchlist, c.known())
+	if err != nil {
 		return err
 	}
+	if !asked {
+		at = c.Asked
+	}
+	j.asked[t.Watchlist] = at
 	if len(c.Record) == 0 {
 		return nil
 	}
@@ -238,16 +261,22 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 			}
 		}
 	}
+	marks, err := w.cfg.Shared.Marks(name)
+	if err != nil {
+		return Served{}, err
+	}
+	left := carry{Revision: l.Revision, Record: l.Record, Board: marks.Board, Status: marks.Status, Head: marks.Head, Asked: j.asked[name]}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.lists[name]
 	if e == nil {
 		return Served{}, fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
+	left.Failures = e.failures
 	s := Served{Watchlist: name, Follows: w.schedule.Follows(name)}
 	s.Next, _ = w.schedule.At(name)
 	e.next = s.Next
-	s.Carry, err = json.Marshal(carry{Revision: l.Revision, Record: l.Record, Failures: e.failures})
+	s.Carry, err = json.Marshal(left)
 	if err != nil {
 		return Served{}, fmt.Errorf("encode what is left of %s: %w", name, err)
 	}
@@ -317,7 +346,7 @@ func (w Watchlist) plan() string {
 // Retire tells that a watchlist is gone, unless that was told already, and waits
 // until that is published.
 func (w *Worker) Retire(ctx context.Context, name string) error {
-	if err := w.cfg.Shared.Sync(ctx, name, 0); err != nil {
+	if _, err := w.cfg.Shared.Sync(ctx, name, Known{}); err != nil {
 		return err
 	}
 	l, err := w.cfg.Store.Load(name)
@@ -341,7 +370,8 @@ func (w *Worker) agree(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	return w.cfg.Shared.Sync(ctx, name, 0)
+	_, err := w.cfg.Shared.Sync(ctx, name, Known{})
+	return err
 }
 
 // Hear takes over how a watchlist is doing from the worker that read it last.
@@ -412,7 +442,7 @@ func (w *Worker) HearToken(c fastmoss.TokenCondition) {
 
 // RecallToken takes over what the fleet's last status told of the API token.
 func (w *Worker) RecallToken(ctx context.Context) error {
-	if err := w.cfg.Shared.Sync(ctx, event.TokenWatchlist, 0); err != nil {
+	if _, err := w.cfg.Shared.Sync(ctx, event.TokenWatchlist, Known{}); err != nil {
 		return err
 	}
 	l, err := w.cfg.Store.Load(event.TokenWatchlist)

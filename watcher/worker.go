@@ -100,9 +100,10 @@ type job struct {
 	tally tally
 
 	// Of shared watchlists:
-	source   Source             // instead of the worker's
-	attempts map[string]Attempt // that came to something
-	silent   []string           // whose board is not the published one any more
+	source   Source               // instead of the worker's
+	attempts map[string]Attempt   // that came to something
+	asked    map[string]time.Time // when the stream was asked last
+	silent   []string             // whose board is not the published one any more
 }
 
 // notice is a status to publish that no reading brings about.

@@ -313,11 +313,7 @@ func (f *Files) Watch(ctx context.Context, each func(File)) error {
 // error it begins anew.
 func (f *Files) watch(ctx context.Context, keys []string, each func(jetstream.KeyValueEntry) error) error {
 	for ctx.Err() == nil {
-		err := f.watchOnce(ctx, keys, each)
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		if err := f.watchOnce(ctx, keys, each); err != nil && ctx.Err() == nil {
 			f.cfg.Logger.Warn("fleet: watching again", "keys", keys, "err", err)
 		}
 		t := time.NewTimer(watchRetry)

@@ -131,3 +131,43 @@ func BenchmarkBoardAt(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSince finds the start of a range. Beside it stands what a consumer
+// costs that begins at a time, which is no substitute, since it misses messages,
+// and one that begins where it was found. RANKWATCH_EVENTS says how many events.
+func BenchmarkSince(b *testing.B) {
+	n := number(b, "RANKWATCH_EVENTS", 20_000)
+	bus := startBus(b)
+	bus.fill(n)
+	r := bus.reader()
+	info := must(r.State(b.Context()))
+	whole := info.State.LastTime.Sub(info.State.FirstTime)
+	at := func(i int) time.Time { return info.State.FirstTime.Add(whole * time.Duration(i*37%100+1) / 102) }
+	for name, within := range map[string]uint64{"near": near, "exact": 1} {
+		b.Run(name, func(b *testing.B) {
+			before, i := bus.nc.Stats().OutMsgs, 0
+			for ; b.Loop(); i++ {
+				if _, err := r.search(b.Context(), at(i), within); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(bus.nc.Stats().OutMsgs-before)/float64(i), "look-ups/op")
+		})
+	}
+	subjects := []string{prefix + ".*.us-beauty.moved.*", prefix + ".*.us-beauty.board"}
+	for _, start := range []string{"by time", "by sequence"} {
+		b.Run("consumer "+start, func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				t := at(i)
+				c := jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &t}
+				if start == "by sequence" {
+					c.DeliverPolicy, c.OptStartTime, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, nil, must(r.search(b.Context(), t, near))
+				}
+				made := must(bus.js.CreateConsumer(b.Context(), streamName, c))
+				if err := bus.js.DeleteConsumer(b.Context(), streamName, made.CachedInfo().Name); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

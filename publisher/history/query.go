@@ -202,12 +202,22 @@ func (r *Reader) ours() bool {
 // easily found.
 func (r *Reader) begin(ctx context.Context, q *Query, conf *jetstream.ConsumerConfig) error {
 	if !q.Since.IsZero() {
-		// Nothing is stored before it was made, but by another clock.
+		// Nothing is stored before it was made, but by another clock: what lies
+		// before a message that was stored before t was made before the range. That
+		// holds for times that do not rise, too, as long as the clocks keep to it.
 		t := q.Since.Add(-r.skew)
-		if t.Before(r.Stream().State.FirstTime) {
-			return nil // the server would not understand years that its clock cannot count
+		if !r.Stream().State.FirstTime.Before(t) {
+			return nil
 		}
-		conf.DeliverPolicy, conf.OptStartTime = jetstream.DeliverByStartTimePolicy, &t
+		start, err := r.search(ctx, t, near)
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// A search that broke off costs time and no message. The reading itself waits
+		// for a server that is away, and tells what else is wrong.
+		if start > 1 {
+			conf.DeliverPolicy, conf.OptStartSeq = jetstream.DeliverByStartSequencePolicy, start
+		}
 		return nil
 	}
 	if q.FromRevision <= 1 || len(q.Watchlists) == 0 || len(q.Watchlists) > maxSearches || !r.direct() {

@@ -181,18 +181,18 @@ func (c *Crew) State(ctx context.Context) (fleet.State, error) {
 // again repeats do until it succeeds, ctx ends (nil), or a person has to act.
 func (c *Crew) again(ctx context.Context, what string, do func(context.Context) error) error {
 	wait := newBackoff()
-	for {
+	for ctx.Err() == nil {
 		err := do(ctx)
 		var bad *publisher.ConfigError
 		if err == nil || errors.As(err, &bad) {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			c.log.Warn("fleet: trying again", "what", what, "err", err)
+			pause(ctx, wait.NextBackOff())
 		}
-		c.log.Warn("fleet: trying again", "what", what, "err", err)
-		pause(ctx, wait.NextBackOff())
 	}
+	return nil
 }
 
 func newBackoff() *backoff.ExponentialBackOff {

@@ -13,9 +13,9 @@ import (
 const (
 	// backSoon is how long a turn rests that cannot be read here now.
 	backSoon = 2 * time.Second
-	// grace is how long, at most, a watchlist that another one reads for waits
-	// before it is read by itself.
-	grace = 30 * time.Second
+	// grace is how long a watchlist that another one reads for waits, at least and
+	// at most, before it is read by itself.
+	graceMin, grace = 5 * time.Second, 30 * time.Second
 	// ackTime bounds the end of a turn, also at the end of the worker.
 	ackTime = 5 * time.Second
 )
@@ -186,7 +186,7 @@ func (c *Crew) schedule(s watcher.Served, plan string) fleet.Schedule {
 		return next
 	}
 	if s.Follows {
-		next.At = next.At.Add(min(grace, time.Until(s.Next)/2))
+		next.At = next.At.Add(min(grace, max(graceMin, time.Until(s.Next)/2)))
 	}
 	return next
 }

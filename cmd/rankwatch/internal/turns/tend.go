@@ -149,23 +149,41 @@ func (c *Crew) armMissing(ctx context.Context, missing []string) error {
 	}
 	now := time.Now()
 	first := map[string]bool{} // feeds that somebody reads
-	var n atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(armers)
+	var readers, followers []fleet.Schedule
 	for _, name := range missing {
-		if armed[name] || called[name] {
-			continue
-		}
 		plan, known := c.cfg.Watcher.Plan(name)
-		if !known {
+		if armed[name] || called[name] || !known {
 			continue
 		}
 		s := fleet.Schedule{Watchlist: name, At: now, Due: now, Order: c.order.Load(), Plan: plan}
 		if feed := c.cfg.Watcher.FeedOf(name); first[feed] {
 			s.At = now.Add(grace)
+			followers = append(followers, s)
 		} else {
 			first[feed] = true
+			readers = append(readers, s)
 		}
+	}
+	// Who is read along must be found waiting.
+	n, err := c.armAll(ctx, followers)
+	if err == nil {
+		var more uint64
+		more, err = c.armAll(ctx, readers)
+		n += more
+	}
+	if n > 0 {
+		c.count(func(s *Stats) { s.Armed += n })
+		c.log.Info("watchlists without a schedule get a turn now", "watchlists", n)
+	}
+	return err
+}
+
+// armAll arms schedules where none is, and returns how many.
+func (c *Crew) armAll(ctx context.Context, all []fleet.Schedule) (uint64, error) {
+	var n atomic.Uint64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(armers)
+	for _, s := range all {
 		g.Go(func() error {
 			err := c.queue.Arm(ctx, s, 0)
 			if errors.Is(err, fleet.ErrArmed) {
@@ -177,12 +195,8 @@ func (c *Crew) armMissing(ctx context.Context, missing []string) error {
 			return err
 		})
 	}
-	err = g.Wait()
-	if n := n.Load(); n > 0 {
-		c.count(func(s *Stats) { s.Armed += uint64(n) })
-		c.log.Info("watchlists without a schedule get a turn now", "watchlists", n)
-	}
-	return err
+	err := g.Wait()
+	return n.Load(), err
 }
 
 // rearm has changed watchlists read when their present configuration says.

@@ -156,7 +156,16 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 		Tracer: w.cfg.Tracer,
 	}
 	if s.Cluster {
-		watch.Shared = &watcher.Shared{Sync: w.publisher.Sync, Flush: w.publisher.Flush, PutHead: w.publisher.PutHead}
+		watch.Shared = &watcher.Shared{
+			Sync: func(ctx context.Context, watchlist string, k watcher.Known) (bool, error) {
+				return w.publisher.Sync(ctx, watchlist, publisher.Known(k))
+			},
+			Marks: func(watchlist string) (watcher.Known, error) {
+				k, err := w.publisher.Marks(watchlist)
+				return watcher.Known(k), err
+			},
+			Flush: w.publisher.Flush, PutHead: w.publisher.PutHead,
+		}
 		watch.Store = sharedStore{store{w.db}, w.publisher}
 	}
 	w.watcher, err = watcher.New(watch)

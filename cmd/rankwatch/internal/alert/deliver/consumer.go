@@ -140,8 +140,15 @@ func (r *route) begin(ctx context.Context, c *jetstream.ConsumerConfig) error {
 		return err
 	}
 	from := r.d.cfg.From
+	c.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
 	if r.known.revision == 0 && !from.At.IsZero() {
-		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &from.At
+		// Not by time: the server would pass over messages of a route with several
+		// filters.
+		start, err := r.d.cfg.Reader.SequenceSince(ctx, from.At)
+		if err != nil {
+			return fmt.Errorf("route %s: where %s is: %w", r.Name, from.At.Format(time.RFC3339), err)
+		}
+		c.OptStartSeq = start
 		return nil
 	}
 	if r.known.revision == 0 {
@@ -149,7 +156,7 @@ func (r *route) begin(ctx context.Context, c *jetstream.ConsumerConfig) error {
 			return err
 		}
 	}
-	c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.known.Mark+1
+	c.OptStartSeq = r.known.Mark + 1
 	return nil
 }
 

@@ -340,6 +340,28 @@ func TestNewRoutesBeginNow(t *testing.T) {
 	equal(t, "took", to.wait(t, 1), []string{"new/1"})
 }
 
+// A route's subjects begin at different times in the stream: those that were
+// there before the start, and those that came later.
+func TestARouteFromATimeOnMissesNothing(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	for n := range uint64(5) {
+		b.reading("us", n+1, "entered:u1")
+	}
+	m := must(must(b.js.Stream(t.Context(), "RANKWATCH")).GetLastMsgForSubject(t.Context(), "rankwatch.US.us.board"))
+	for n := range uint64(5) {
+		b.reading("us", n+6, "entered:u1")
+	}
+	b.status("us", time.Now())
+	b.reading("gb", 1, "entered:u1")
+	b.reading("us", 11, "entered:u1")
+	to := newTarget()
+	c := b.config(b.connect(), to, digest.Route{Name: "all"})
+	c.From = Start{At: m.Time}
+	b.run(c)
+	equal(t, "took", to.wait(t, 9), b.ids[4:])
+}
+
 func TestFiltersAreAsNarrowAsTheMatchAllows(t *testing.T) {
 	t.Parallel()
 	many := make([]string, 200)
