@@ -134,7 +134,7 @@ func (w *Worker) Serve(ctx context.Context, source Source, turns ...Turn) ([]Ser
 		}
 		if err != nil {
 			w.cfg.Logger.Debug("left to a turn of its own", "watchlist", t.Watchlist, "err", err)
-			j.names = slices.DeleteFunc(j.names, func(n string) bool { return n == t.Watchlist })
+			w.leave(j, t.Watchlist)
 		}
 	}
 	w.read(ctx, j)
@@ -153,12 +153,22 @@ func (w *Worker) Serve(ctx context.Context, source Source, turns ...Turn) ([]Ser
 			return nil, err
 		}
 		s, err := w.served(flush, j, name)
+		if errors.Is(err, ErrUnknown) && name != turns[0].Watchlist {
+			continue // removed meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
 		done = append(done, s)
 	}
 	return done, nil
+}
+
+// leave has a job go on without a watchlist. Others read its names meanwhile.
+func (w *Worker) leave(j *job, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j.names = slices.DeleteFunc(slices.Clone(j.names), func(n string) bool { return n == name })
 }
 
 // begin makes the job of the turns that go together.
@@ -273,8 +283,10 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 		return Served{}, fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
 	left.Failures = e.failures
-	s := Served{Watchlist: name, Follows: w.schedule.Follows(name)}
-	s.Next, _ = w.schedule.At(name)
+	s := Served{Watchlist: name}
+	if s.Next, s.Follows = w.schedule.Follows(name); !s.Follows {
+		s.Next, _ = w.schedule.At(name)
+	}
 	e.next = s.Next
 	s.Carry, err = json.Marshal(left)
 	if err != nil {
@@ -356,11 +368,33 @@ func (w *Worker) Retire(ctx context.Context, name string) error {
 	if !l.Known && l.Revision == 0 {
 		return nil // nobody ever heard of it
 	}
+	if err := w.revive(name, l); err != nil {
+		return err
+	}
 	o := event.Origin{Prefix: w.cfg.Prefix, Watchlist: name}
 	if err := w.tell(o, retired(), false); err != nil {
 		return err
 	}
 	return w.cfg.Shared.Flush(ctx, name)
+}
+
+// revive forgets that a watchlist was retired if a board came after that, which no
+// status tells.
+func (w *Worker) revive(name string, l Loaded) error {
+	r, err := decodeRecord(l.Record)
+	if err != nil || r.Condition == nil || r.Condition.Status != event.StatusRetired {
+		return err
+	}
+	marks, err := w.cfg.Shared.Marks(name)
+	if err != nil || marks.Board <= marks.Status {
+		return err
+	}
+	r.Condition = nil
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record of %s: %w", name, err)
+	}
+	return w.cfg.Store.Commit(Commit{Watchlist: name, Version: l.Version, Tracked: event.Tracked{Record: data}, At: time.Now()})
 }
 
 // agree brings a shared watchlist's last status here before another one follows.
