@@ -259,12 +259,15 @@ func (f *Files) load(ctx context.Context, c current) (File, error) {
 	return File{Order: c.Order, Hash: c.Hash, Writer: c.Writer, At: c.At, Content: content}, nil
 }
 
-// clean deletes contents that nobody asks for any more. What it leaves only takes
-// room.
+// clean deletes contents that nobody asks for any more. One that no record has
+// named yet is being offered. What it leaves only takes room.
 func (f *Files) clean(ctx context.Context, c current) {
-	keep := map[string]bool{}
-	for _, h := range c.History[max(0, len(c.History)-keepContents):] {
-		keep[h] = true
+	old := map[string]bool{}
+	for _, h := range c.History[:max(0, len(c.History)-keepContents)] {
+		old[h] = true
+	}
+	if len(old) == 0 {
+		return
 	}
 	keys, err := f.kv.ListKeysFiltered(ctx, contentKeys+">")
 	if err != nil {
@@ -273,7 +276,7 @@ func (f *Files) clean(ctx context.Context, c current) {
 	}
 	for key := range keys.Keys() {
 		hash := strings.TrimPrefix(key, contentKeys)
-		if len(hash) < shortHash || keep[hash[:shortHash]] {
+		if len(hash) < shortHash || !old[hash[:shortHash]] {
 			continue
 		}
 		if err := f.kv.Purge(ctx, key, jetstream.PurgeTTL(time.Hour)); err != nil {
