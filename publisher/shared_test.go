@@ -604,3 +604,41 @@ func TestWorkersThatShareGetOnWithEachOtherOnly(t *testing.T) {
 	newWorker(t, other.url(), func(c *Config) { c.Writer = "single" }).start()
 	mustRefuse(t, newWorker(t, other.url(), sharing("w0")).cfg, "RANKWATCH_CLUSTER", "single")
 }
+
+// Replicas lag behind their leader. Whoever asks one for departures must not be
+// told less than what was acknowledged.
+func TestDeparturesAreFoundOnAnyReplicaRightAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	t.Parallel()
+	nodes := startCluster(t)
+	var fleet []*worker
+	for i, n := range nodes {
+		w := newWorker(t, n.url(), sharing("w"+strconv.Itoa(i)), func(c *Config) { c.Replicas = 3 })
+		w.open().run()
+		w.wait(w.pub.Ready(), "ready")
+		fleet = append(fleet, w)
+	}
+	var last time.Time
+	for i := range 24 {
+		w, next := fleet[i%3], fleet[(i+1)%3]
+		w.insist("x")
+		w.commit("x", 5+i%2*5) // u4 drops out, and with it u9 each other time
+		w.flush("x")
+		next.insist("x")
+		l := next.load("x")
+		if l.Revision != uint64(i+1) || l.Broken {
+			t.Fatalf("after %d turns: %+v", i+1, l)
+		}
+		found, err := next.pub.Departed(t.Context(), "x", []string{"u4", "u5", "u9"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := found["u4"].At
+		if !at.After(last) {
+			t.Fatalf("turn %d: dropped out at %v, as of %v", i, at, last)
+		}
+		last = at
+	}
+}
