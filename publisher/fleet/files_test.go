@@ -136,7 +136,10 @@ func TestADamagedContentIsAnError(t *testing.T) {
 	a := someFiles(t, srv, "a")
 	offers(t, a, "one", New, 1, "one")
 	for name, damage := range map[string]func() error{
-		"junk":    func() error { _, err := a.kv.Put(within(t), partKey(Hash([]byte("one")), 0), []byte("junk")); return err },
+		"junk": func() error {
+			_, err := a.kv.Put(within(t), partKey(Hash([]byte("one")), 0), []byte("junk"))
+			return err
+		},
 		"another": func() error { _, err := a.store(within(t), Hash([]byte("one")), []byte("two")); return err },
 		"missing": func() error { return a.kv.Delete(within(t), partKey(Hash([]byte("one")), 0)) },
 	} {

@@ -86,12 +86,7 @@ func mustArm(t *testing.T, q *Queue, watchlist string, in time.Duration, order, 
 
 func aPuller(t *testing.T, q *Queue) *Puller {
 	t.Helper()
-	p, err := q.Puller()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Stop)
-	return p
+	return q.Puller()
 }
 
 func mustNext(t *testing.T, p *Puller) *Turn {
@@ -335,22 +330,20 @@ func TestATurnThatIsHandedBackComesAgain(t *testing.T) {
 	wantNoTurn(t, q, p)
 }
 
-func TestATurnThatWaitsIsNotLostWithItsPuller(t *testing.T) {
+func TestWhoGivesUpWaitingLeavesTheTurnToOthers(t *testing.T) {
 	t.Parallel()
 	q := aQueue(t, aBus(t), longWait, oneReading)
-	gone, err := q.Puller()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Its request is at the server when it stops.
+	gone := aPuller(t, q)
+	// Its request is at the server when it gives up.
 	ctx, cancel := context.WithTimeout(within(t), 100*time.Millisecond)
 	defer cancel()
 	if turn, err := gone.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("turn %v, %v", turn, err)
 	}
-	gone.Stop()
 	mustArm(t, q, "a", 0, 1, 0)
 	mustDone(t, mustNext(t, aPuller(t, q)))
+	mustArm(t, q, "a", 0, 1, 0)
+	mustDone(t, mustNext(t, gone)) // it may be used again
 }
 
 // Of many who ask, no more have a turn than the fleet may read at once.
@@ -375,12 +368,8 @@ func TestManyWhoAskTakeNoMoreThanTheFleetMayRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 4 {
-			p, err := mine.Puller()
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := mine.Puller()
 			g.Go(func() error {
-				defer p.Stop()
 				for {
 					turn, err := p.Next(ctx)
 					if ctx.Err() != nil {
@@ -448,34 +437,45 @@ func TestAtMostSoManyTurnsAreGivenOut(t *testing.T) {
 	mustNext(t, p)
 }
 
-// A worker that was stopped when its turn came has had it for as long as it was
-// away, at least.
-func TestATurnThatWasFoundLateWasTakenEarly(t *testing.T) {
+// However long a turn was waited for, it is said to be taken before the server gave
+// it out, and not long before.
+func TestATurnWasTakenBeforeItWasGiven(t *testing.T) {
 	t.Parallel()
-	const ackWait = 2 * time.Second
-	srv := aBus(t)
-	q := aQueue(t, srv, ackWait, oneReading)
-	p := aPuller(t, q)
-	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
-	defer cancel()
-	if _, err := p.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	// The request stays open while nobody looks, and gets an answer.
-	mustArm(t, q, "a", 0, 1, 0)
-	for {
-		s, err := q.State(within(t))
-		if err != nil {
-			t.Fatal(err)
+	q := aQueue(t, aBus(t), longWait, oneReading)
+	for _, in := range []time.Duration{0, look + look/2, 3 * look} {
+		mustArm(t, q, "a", in, 1, 0)
+		came := make(chan *Turn, 1)
+		go func() {
+			turn, err := aPuller(t, q).Next(within(t))
+			if err != nil {
+				t.Error(err)
+			}
+			came <- turn
+		}()
+		var idle, given time.Time
+		for given.IsZero() {
+			before := time.Now()
+			s, err := q.State(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Working == 0 {
+				idle = before
+			} else {
+				given = time.Now()
+			}
 		}
-		if s.Working == 1 {
-			break
+		turn := <-came
+		if turn == nil {
+			return
 		}
-	}
-	given := time.Now()
-	turn := mustNext(t, p)
-	if turn.Taken.After(given) {
-		t.Errorf("given out %v before it is said to be taken", turn.Taken.Sub(given))
+		if turn.Taken.After(given) {
+			t.Errorf("armed in %v: given out %v before it is said to be taken", in, turn.Taken.Sub(given))
+		}
+		if in > 0 && idle.Sub(turn.Taken) > 3*look {
+			t.Errorf("armed in %v: said to be taken %v before it was there", in, idle.Sub(turn.Taken))
+		}
+		mustDone(t, turn)
 	}
 }
 

@@ -22,21 +22,25 @@ import (
 const patience = 60 * time.Second
 
 // binaries holds the real binary, built once for all tests. The second knows
-// RANKWATCH_FAILPOINT.
-type binaries struct{ plain, failpoint func() (string, error) }
+// RANKWATCH_FAILPOINT. The third is the NATS server that this module requires.
+type binaries struct{ plain, failpoint, nats func() (string, error) }
 
 func builds(dir string) binaries {
-	build := func(name string, args ...string) func() (string, error) {
+	const module, server = "github.com/rankwatch/rankwatch/cmd/rankwatch", "github.com/nats-io/nats-server/v2"
+	build := func(name, what string, args ...string) func() (string, error) {
 		return sync.OnceValues(func() (string, error) {
 			path := filepath.Join(dir, name)
-			cmd := exec.Command("go", append(append([]string{"build"}, args...), "-o", path, "github.com/rankwatch/rankwatch/cmd/rankwatch")...)
+			cmd := exec.Command("go", append(append([]string{"build"}, args...), "-o", path, what)...)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return "", fmt.Errorf("go build: %w\n%s", err, out)
 			}
 			return path, nil
 		})
 	}
-	return binaries{plain: build("rankwatch"), failpoint: build("rankwatch-failpoint", "-tags", "failpoint")}
+	return binaries{
+		plain: build("rankwatch", module), failpoint: build("rankwatch-failpoint", module, "-tags", "failpoint"),
+		nats: build("nats-server", server),
+	}
 }
 
 // A setup is what a worker process is started with.

@@ -80,12 +80,7 @@ func (w *world) called(t *testing.T, n int) {
 // take takes a turn, which stays taken until the test ends.
 func (w *world) take(t *testing.T) *fleet.Turn {
 	t.Helper()
-	p, err := w.queue.Puller()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Stop)
-	turn, err := p.Next(t.Context())
+	turn, err := w.queue.Puller().Next(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,12 +22,7 @@ const (
 
 // hand takes one turn after the other, at the pace of its lane.
 func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
-	var p *fleet.Puller
-	defer func() {
-		if p != nil {
-			p.Stop()
-		}
-	}()
+	p := c.queue.Puller()
 	wait := newBackoff()
 	for ctx.Err() == nil {
 		if n >= c.limits.Load().Readings || c.cfg.Full() || c.order.Load() == 0 {
@@ -37,18 +32,8 @@ func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
 		if err := c.cfg.Client.Open(ctx); err != nil {
 			continue
 		}
-		var err error
-		if p == nil {
-			if p, err = c.queue.Puller(); err != nil {
-				c.log.Debug("fleet: no turns", "err", err)
-				pause(ctx, wait.NextBackOff())
-				continue
-			}
-		}
 		t, err := p.Next(ctx)
 		if err != nil {
-			p.Stop()
-			p = nil
 			if ctx.Err() == nil {
 				c.log.Debug("fleet: no turn", "err", err)
 				pause(ctx, wait.NextBackOff())

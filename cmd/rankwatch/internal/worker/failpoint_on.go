@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // afterCommit reads RANKWATCH_FAILPOINT=after-commit:<n>. The function that it
@@ -34,4 +35,18 @@ func afterCommit() (func(), error) {
 			select {}
 		}
 	}, nil
+}
+
+// ackWait reads RANKWATCH_FAILPOINT_ACK_WAIT: how long a turn of the fleet belongs
+// to a worker that says nothing. It is 0 without the variable.
+func ackWait() (time.Duration, error) {
+	text := os.Getenv("RANKWATCH_FAILPOINT_ACK_WAIT")
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("RANKWATCH_FAILPOINT_ACK_WAIT: %q is no duration above 0", text)
+	}
+	return d, nil
 }

@@ -182,6 +182,10 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 // found out now, if the bus is there.
 func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 	s := w.cfg.Settings
+	wait, err := ackWait()
+	if err != nil {
+		return exit.AsUsage(err)
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -189,7 +193,7 @@ func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 	w.crew = turns.New(turns.Config{
 		Conn: w.publisher.Conn(), Stream: s.Stream, Prefix: s.Prefix, Replicas: s.Replicas,
 		Writer: writer, Host: host, Version: version.Number(),
-		Limits:  turns.LimitsOf(s.FastMoss.Rate, s.FastMoss.Concurrency),
+		Limits: turns.LimitsOf(s.FastMoss.Rate, s.FastMoss.Concurrency), AckWait: wait,
 		Watcher: w.watcher, Client: w.client, File: w.cfg.File,
 		Parse: func(data []byte) ([]watcher.Watchlist, error) {
 			return watcher.ParseWatchlists("the fleet's file", data)
