@@ -372,7 +372,7 @@ func TestManyWhoAskTakeNoMoreThanTheFleetMayRead(t *testing.T) {
 			g.Go(func() error {
 				for {
 					turn, err := p.Next(ctx)
-					if ctx.Err() != nil {
+					if errors.Is(err, context.Canceled) {
 						return nil
 					}
 					if err != nil {
