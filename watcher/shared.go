@@ -207,9 +207,12 @@ func (w *Worker) begin(source Source, turns []Turn) (*job, error) {
 // reader left.
 func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 	c, err := decodeCarry(t.Carry)
+	if err == nil {
+		_, err = decodeRecord(c.Record)
+	}
 	if err != nil {
 		w.cfg.Logger.Warn("what the last reader left is unreadable", "watchlist", t.Watchlist, "err", err)
-		c = carry{}
+		c = carry{Revision: c.Revision}
 	}
 	at := time.Now()
 	asked, err := w.cfg.Shared.Sync(ctx, t.Watchlist, c.known())

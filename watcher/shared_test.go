@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,8 +173,8 @@ func (p *peer) marks(list string) (Known, error) {
 	return k, nil
 }
 
-func (p *peer) flush(_ context.Context, list string) error {
-	if err := p.called("flush", list); err != nil {
+func (p *peer) flush(ctx context.Context, list string) error {
+	if err := cmp.Or(p.called("flush", list), ctx.Err()); err != nil {
 		return err
 	}
 	h := p.hub
@@ -299,17 +300,58 @@ func TestWorkersInTurnReadAsOne(t *testing.T) {
 
 func TestWhatWasLeftIsForgottenWithoutHarm(t *testing.T) {
 	t.Parallel()
-	for name, left := range map[string]string{"nothing": "", "junk": "{", "of another board": `{"revision":7,"record":{"unchanged":9}}`} {
+	for name, left := range map[string]string{
+		"nothing": "", "junk": "{", "of another board": `{"revision":7,"record":{"tick":"2999-01-01T00:00:00Z","unchanged":9}}`,
+		"a record of another version": `{"revision":1,"record":7}`,
+	} {
 		h := newHub(t, oneListOf(""))
 		a, b := h.join("a"), h.join("b")
 		h.want(a.reads("a9 b8"), "baseline 1 first")
 		h.carried["us"] = []byte(left)
-		h.want(b.reads("b9 a8"), "moved b, moved a, changed 2")
-		if h.carried["us"] = []byte(left); t.Failed() {
-			t.Log(name)
+		h.shows("b9 a8")
+		_, err := b.serve("us")
+		if err != nil {
+			t.Fatal(err)
 		}
-		h.want(a.reads("b9 a8"), "")
+		if s := mustDecode[event.Snapshot](t, h.out[0].Fence().Data); s.Unchanged != 0 {
+			t.Errorf("%s: %d unchanged readings", name, s.Unchanged)
+		}
+		h.want(h.said(), "moved b, moved a, changed 2")
 	}
+}
+
+// The last status tells how a watchlist is, whatever the last reader thought.
+func TestTheConditionIsWhatWasTold(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, oneListOf(""))
+	a, b, late := h.join("a"), h.join("b"), h.join("c")
+	h.want(a.reads("a9 b8"), "baseline 1 first")
+	h.want(late.reads("a9 b8"), "")
+	h.source.err = &fastmoss.Error{Kind: fastmoss.ErrUnavailable, HTTPStatus: 502}
+	h.want(a.reads("a9 b8"), "status us stale unavailable")
+	left := h.carried["us"]
+	h.source.err = nil
+	h.want(late.reads("a9 b8"), "status us recovered unavailable")
+	h.carried["us"] = left // that one did not have the turn any more
+	h.source.err = &fastmoss.Error{Kind: fastmoss.ErrUnavailable, HTTPStatus: 502}
+	h.want(b.reads("a9 b8"), "status us stale unavailable")
+}
+
+func TestAWorkerThatEndsPublishesWhatItHasRead(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, oneListOf(""))
+	a := h.join("a")
+	h.shows("a9 b8")
+	ctx, cancel := context.WithCancel(t.Context())
+	h.source.after = func(_ int, p *fastmoss.Page) {
+		p.At = time.Now()
+		cancel()
+	}
+	served, err := a.Serve(ctx, h.source, Turn{Watchlist: "us"})
+	if err != nil || len(served) != 1 || served[0].Next.IsZero() || len(served[0].Carry) == 0 {
+		t.Errorf("%+v: %v", served, err)
+	}
+	h.want(h.said(), "baseline 1 first")
 }
 
 func TestTheGuardIsConfirmedByAnyWorker(t *testing.T) {
