@@ -122,36 +122,14 @@ func (p *Publisher) Flush(ctx context.Context, watchlist string) error {
 }
 
 // Known is what is known of a watchlist on the stream from elsewhere. Revision is
-// one that was published, 0 if none is known. Marks are where its last messages
-// are, if Fresh says that they were asked for a short while ago.
+// one that was published, 0 if none is known. Board and Status are the sequences
+// of its last messages, if Fresh says that they were asked for a short while ago.
+// Head is that of the head that was put in place of the last board's, 0 for none.
 type Known struct {
-	Revision uint64
-	Marks    Marks
-	Fresh    bool
-}
-
-// Marks are the sequences of a watchlist's last board, of its last status, and of
-// the head that was put in place of that board's own since; 0 for none.
-type Marks struct {
-	Board  uint64 `json:"board,omitempty"`
-	Status uint64 `json:"status,omitempty"`
-	Head   uint64 `json:"head,omitempty"`
-}
-
-// Marks returns where a watchlist's last messages are as this process knows.
-func (p *Publisher) Marks(watchlist string) (Marks, error) {
-	var m Marks
-	for kind, to := range map[event.Kind]*uint64{event.Board: &m.Board, event.Status: &m.Status} {
-		a, _, err := p.outbox.Acked(event.Chain{Watchlist: watchlist, Kind: kind})
-		if err != nil {
-			return Marks{}, fmt.Errorf("publisher: outbox: %w", err)
-		}
-		*to = a.Sequence
-	}
-	if seen, _ := p.sighting(watchlist); seen.head > m.Board {
-		m.Head = seen.head
-	}
-	return m, nil
+	Revision      uint64
+	Board, Status uint64
+	Head          uint64
+	Fresh         bool
 }
 
 // Sync brings the outbox's knowledge of a watchlist in line with the stream,
@@ -169,35 +147,58 @@ func (p *Publisher) Sync(ctx context.Context, watchlist string, k Known) (asked 
 	}
 	seen, epoch := p.sighting(watchlist)
 	if k.Fresh && seen.epoch == epoch && seen.behind.IsZero() {
-		m, err := p.Marks(watchlist)
-		if err != nil || m == k.Marks && m.Board > 0 {
+		is, err := p.Marks(watchlist)
+		if err != nil {
 			return false, err
 		}
+		if is.Board > 0 && is.Board == k.Board && is.Status == k.Status {
+			return false, p.takeInPlace(ctx, watchlist, k)
+		}
 	}
-	return true, p.ask(ctx, watchlist, k.Revision)
+	if seen.epoch != epoch {
+		p.saw(watchlist, func(s *sighting) { s.head = 0 })
+	}
+	if err := p.ask(ctx, watchlist, k.Revision); err != nil {
+		return true, err
+	}
+	p.saw(watchlist, func(s *sighting) { s.epoch, s.behind = epoch, time.Time{} })
+	return true, p.takeInPlace(ctx, watchlist, k)
+}
+
+// Marks returns where a watchlist's last messages are as the outbox knows them.
+func (p *Publisher) Marks(watchlist string) (k Known, err error) {
+	for kind, to := range map[event.Kind]*uint64{event.Board: &k.Board, event.Status: &k.Status} {
+		a, _, err := p.outbox.Acked(event.Chain{Watchlist: watchlist, Kind: kind})
+		if err != nil {
+			return k, fmt.Errorf("publisher: outbox: %w", err)
+		}
+		*to = a.Sequence
+	}
+	if seen, _ := p.sighting(watchlist); seen.head > k.Board {
+		k.Head = seen.head
+	}
+	return k, nil
 }
 
 // ask holds a watchlist against the stream.
 func (p *Publisher) ask(ctx context.Context, watchlist string, published uint64) error {
-	seen, epoch := p.sighting(watchlist)
-	if seen.epoch != epoch {
-		seen.head = 0
-		p.saw(watchlist, func(s *sighting) { s.head = 0 })
-	}
-	n, err := p.unknown(ctx, watchlist, seen.head)
+	n, err := p.unknown(ctx, watchlist)
 	if err != nil {
 		return err
 	}
-	if published = max(published, n.acked.Revision); n.revision() < published {
+	switch published = max(published, n.acked.Revision); {
+	case n.revision() < published:
 		if err := p.fallenBehind(watchlist, n, published); err != nil {
 			return err
 		}
-		n.board, n.head = nil, nil
+	case n.board != nil:
+		if err := p.takeBoard(ctx, event.Chain{Watchlist: watchlist, Kind: event.Board}, n.board); err != nil {
+			return err
+		}
 	}
-	if err := p.take(ctx, watchlist, n); err != nil {
-		return err
+	if n.status != nil {
+		return p.takeStatus(watchlist, n.status)
 	}
-	p.saw(watchlist, func(s *sighting) { s.epoch, s.behind = epoch, time.Time{} })
 	return nil
 }
 
@@ -206,7 +207,6 @@ type news struct {
 	acked         state.Ack // of the boards, as the outbox has it
 	boards        bool      // there is news of boards: that there are none, if board is nil
 	board, status *stored   // the last ones; nil without news
-	head          *stored   // what was put in place of the board's own; nil without news
 }
 
 // revision is that of the stream's last board.
@@ -221,7 +221,7 @@ func (n news) revision() uint64 {
 }
 
 // unknown asks for what is new.
-func (p *Publisher) unknown(ctx context.Context, watchlist string, head uint64) (n news, err error) {
+func (p *Publisher) unknown(ctx context.Context, watchlist string) (n news, err error) {
 	boards := event.Chain{Watchlist: watchlist, Kind: event.Board}
 	statuses := event.Chain{Watchlist: watchlist, Kind: event.Status}
 	if n.acked, _, err = p.outbox.Acked(boards); err != nil {
@@ -236,34 +236,7 @@ func (p *Publisher) unknown(ctx context.Context, watchlist string, head uint64) 
 		n.status, _, err = p.newer(gctx, statuses)
 		return err
 	})
-	if n.acked.Sequence > 0 {
-		g.Go(func() error {
-			h, err := p.last(gctx, HeadSubject(p.cfg.Prefix, watchlist))
-			if h != nil && h.Sequence > max(n.acked.Sequence, head) {
-				n.head = h
-			}
-			return err
-		})
-	}
 	return n, g.Wait()
-}
-
-// take takes over what is new.
-func (p *Publisher) take(ctx context.Context, watchlist string, n news) error {
-	switch {
-	case n.board != nil:
-		if err := p.takeBoard(ctx, event.Chain{Watchlist: watchlist, Kind: event.Board}, n.board); err != nil {
-			return err
-		}
-	case n.head != nil:
-		if err := p.takeOver(ctx, n.acked, n.head); err != nil {
-			return err
-		}
-	}
-	if n.status != nil {
-		return p.takeStatus(watchlist, n.status)
-	}
-	return nil
 }
 
 // newer asks for the last message of a chain if that is not what the outbox
@@ -325,7 +298,6 @@ func (p *Publisher) fallenBehind(watchlist string, n news, published uint64) err
 	}
 	p.stats.update(func(s *Stats) { s.Broken++ })
 	p.log.Warn("the stream lost boards that were published: the next one is a baseline", "watchlist", watchlist, "published", published, "has", holds.Revision)
-	p.saw(watchlist, func(s *sighting) { s.behind = time.Time{} })
 	return nil
 }
 
@@ -355,21 +327,31 @@ func (p *Publisher) takeBoard(ctx context.Context, c event.Chain, board *stored)
 	return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, errTornRead)
 }
 
-// takeOver takes over what was put in place of the head of the board that is
-// known here. If it is another one's, that board comes with the next Sync.
-func (p *Publisher) takeOver(ctx context.Context, known state.Ack, h *stored) error {
-	if h.Header.Get(event.DigestHeader) != digestOf(known) {
+// takeInPlace takes over what was put in place of the head of the board that is
+// known here, unless k says that it is known too. If it is another board's, that
+// one comes with the next Sync.
+func (p *Publisher) takeInPlace(ctx context.Context, watchlist string, k Known) error {
+	a, _, err := p.outbox.Acked(event.Chain{Watchlist: watchlist, Kind: event.Board})
+	if err != nil {
+		return fmt.Errorf("publisher: outbox: %w", err)
+	}
+	seen, _ := p.sighting(watchlist)
+	if a.Sequence == 0 || k.Board > 0 && k.Head <= max(a.Sequence, seen.head) {
 		return nil
 	}
-	l, err := p.outbox.Load(known.Chain.Watchlist)
+	h, err := p.last(ctx, HeadSubject(p.cfg.Prefix, watchlist))
+	if err != nil || h == nil || h.Sequence <= max(a.Sequence, seen.head) || h.Header.Get(event.DigestHeader) != digestOf(a) {
+		return err
+	}
+	l, err := p.outbox.Load(watchlist)
 	if err != nil {
 		return fmt.Errorf("publisher: outbox: %w", err)
 	}
 	if l.Broken {
 		return nil // the next board tells so
 	}
-	known.Order = 0
-	return p.takeHeld(ctx, known, h)
+	a.Order = 0
+	return p.takeHeld(ctx, a, h)
 }
 
 // takeHeld makes a board the last of its chain, and what head h has that which is

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,10 +27,11 @@ type fleetMachine struct {
 	workers []*worker
 	dirs    []string
 	turns   map[string][]string // boards published in turn, as keys
+	quiet   bool                // nobody has written out of turn yet
 }
 
 func newFleetMachine(t *testing.T) *fleetMachine {
-	m := &fleetMachine{t: t, turns: map[string][]string{}}
+	m := &fleetMachine{t: t, turns: map[string][]string{}, quiet: true}
 	m.e = &external{t: t, dir: m.dir(), port: freePort(t)}
 	m.e.start()
 	for i := range 3 {
@@ -79,12 +81,27 @@ func (m *fleetMachine) any(r *rapid.T) (*worker, string) {
 
 func (m *fleetMachine) turn(r *rapid.T) {
 	w, list := m.any(r)
-	keys := w.turn(list, rapid.SampledFrom([]int{0, 1, 3, 12}).Draw(r, "events"))
-	m.turns[list] = append(m.turns[list], keys[len(keys)-1])
+	m.note(w, list, w.turn(list, rapid.SampledFrom([]int{0, 1, 3, 12}).Draw(r, "events")))
+}
+
+// note notes a turn's board, unless somebody who had not the turn was first: one
+// that committed out of turn, or came up with something.
+func (m *fleetMachine) note(w *worker, list string, keys []string) {
+	a, _, err := w.db.Acked(event.Chain{Watchlist: list, Kind: event.Board})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	board := keys[len(keys)-1]
+	if strings.HasSuffix(board, fmt.Sprintf(" %x", a.Digest)) {
+		m.turns[list] = append(m.turns[list], board)
+	} else if m.quiet {
+		m.t.Fatalf("%s: a turn came to nothing, and nobody else wrote", list)
+	}
 }
 
 func (m *fleetMachine) outOfTurn(r *rapid.T) {
 	w, list := m.any(r)
+	m.quiet = false
 	w.commit(list, 2)
 	if rapid.Bool().Draw(r, "wait") {
 		w.flush(list)
@@ -95,6 +112,7 @@ func (m *fleetMachine) outOfTurn(r *rapid.T) {
 // comes up again.
 func (m *fleetMachine) die(r *rapid.T) {
 	w, list := m.any(r)
+	m.quiet = false
 	w.insist(list)
 	w.stop()
 	w.pub = nil
@@ -112,8 +130,7 @@ func (m *fleetMachine) lose(r *rapid.T) {
 	lose(w.pub, nats.ErrTimeout, persisted, 0)
 	w.run()
 	w.wait(w.pub.Ready(), "ready")
-	keys := w.turn(list, 2)
-	m.turns[list] = append(m.turns[list], keys[len(keys)-1])
+	m.note(w, list, w.turn(list, 2))
 }
 
 func (m *fleetMachine) condition(r *rapid.T) {
@@ -152,6 +169,11 @@ func (m *fleetMachine) check(r tb) {
 		if w.cancel == nil {
 			w.start()
 		}
+		for _, list := range []string{"a", "b"} {
+			w.flush(list)
+		}
+	}
+	for _, w := range m.workers {
 		for _, list := range []string{"a", "b"} {
 			w.insist(list)
 		}

@@ -253,7 +253,7 @@ func TestOfTwoThatTellTheSameAtOnceOneIsHeard(t *testing.T) {
 	wantStory(t, e.client(), "x", "1 changed w0, stale w0, recovered w1")
 }
 
-func TestSyncWithoutNewsCostsNoPayload(t *testing.T) {
+func TestSyncThatIsToldOfNoNewsAsksNothing(t *testing.T) {
 	t.Parallel()
 	e := startExternal(t)
 	fleet := fleetOf(t, e.url(), 2)
@@ -270,23 +270,26 @@ func TestSyncWithoutNewsCostsNoPayload(t *testing.T) {
 	w.flush("x")
 	w.feels("x", big)
 	w.flush("x")
+	w.mustSync("x")
+	known := must(w.pub.Marks("x"))
+	known.Fresh = true
 	for _, w := range fleet {
 		w.mustSync("x")
-		left, err := fleet[0].pub.Marks("x")
-		if err != nil || left.Board == 0 || left.Status == 0 {
-			t.Fatalf("marks %+v, %v", left, err)
+		if is := must(w.pub.Marks("x")); is.Board != known.Board || is.Status != known.Status || is.Head != 0 {
+			t.Errorf("%s knows %+v, not %+v", w.cfg.Writer, is, known)
 		}
 		before := w.pub.nc.Stats()
-		// What the last reader left is what is known here, so nobody is asked.
-		if asked, err := w.pub.Sync(t.Context(), "x", Known{Revision: 1, Marks: left, Fresh: true}); asked || err != nil {
-			t.Errorf("%s: asked %v, %v", w.cfg.Writer, asked, err)
+		asked, err := w.pub.Sync(t.Context(), "x", known)
+		if after := w.pub.nc.Stats(); err != nil || asked || after.OutMsgs != before.OutMsgs {
+			t.Errorf("%s: a Sync that is told that there is no news asked %t, %d messages: %v", w.cfg.Writer, asked, after.OutMsgs-before.OutMsgs, err)
 		}
-		if after := w.pub.nc.Stats(); after.InBytes-before.InBytes > 1000 {
-			t.Errorf("%s: a Sync without news took %d bytes", w.cfg.Writer, after.InBytes-before.InBytes)
-		}
-		for _, k := range []Known{{Revision: 1, Marks: left}, {Revision: 1, Marks: Marks{Board: left.Board, Status: left.Status + 1}, Fresh: true}} {
-			if asked, err := w.pub.Sync(t.Context(), "x", k); !asked || err != nil {
-				t.Errorf("%s: of what is old or not known here: asked %v, %v", w.cfg.Writer, asked, err)
+		for name, other := range map[string]Known{
+			"old":    {Board: known.Board, Status: known.Status},
+			"board":  {Board: known.Board + 1, Status: known.Status, Fresh: true},
+			"status": {Board: known.Board, Status: known.Status - 1, Fresh: true},
+		} {
+			if asked, err := w.pub.Sync(t.Context(), "x", other); err != nil || !asked {
+				t.Errorf("%s: what is known is %s, and asked %t: %v", w.cfg.Writer, name, asked, err)
 			}
 		}
 	}
@@ -463,12 +466,17 @@ func TestAHeadWithoutABoardReachesWhoReadsNext(t *testing.T) {
 		}
 		return w.pub.PutHead(t.Context(), "x", tracked)
 	}
+	var left Known // what the last reader leaves for the next one
 	holds := func(w *worker, text string) {
 		t.Helper()
-		w.mustSync("x")
+		left.Fresh = !left.Fresh
+		if _, err := w.pub.Sync(t.Context(), "x", left); err != nil {
+			t.Fatal(err)
+		}
 		if l := w.load("x"); string(l.Board) != "board "+text || string(l.Record) != "record "+text || l.Revision != 1 || l.Broken {
 			t.Errorf("%s has %q %q at revision %d", w.cfg.Writer, l.Board, l.Record, l.Revision)
 		}
+		left = must(w.pub.Marks("x"))
 	}
 	if err := put(b, "one"); err != nil {
 		t.Fatal(err)
@@ -479,9 +487,24 @@ func TestAHeadWithoutABoardReachesWhoReadsNext(t *testing.T) {
 	if err := put(a, "two"); err != nil {
 		t.Fatal(err)
 	}
+	left = must(a.pub.Marks("x"))
 	holds(b, "two") // which put the last one
 	holds(c, "two") // which took the last one over
 	holds(a, "two")
+	if err := put(c, "three"); err != nil {
+		t.Fatal(err)
+	}
+	left = Known{} // lost
+	holds(b, "three")
+	if err := put(b, "two"); err != nil {
+		t.Fatal(err)
+	}
+	left = must(b.pub.Marks("x"))
+	left.Fresh = true
+	before := b.pub.nc.Stats()
+	if asked, err := b.pub.Sync(t.Context(), "x", left); asked || err != nil || b.pub.nc.Stats().OutMsgs != before.OutMsgs {
+		t.Errorf("asked for what it put there itself: %v", err)
+	}
 	tracked, revision, err := c.pub.Tracked(t.Context(), "x")
 	if err != nil || revision != 1 || string(tracked.Board) != "board two" {
 		t.Errorf("the stream's head is %v of %d (%v)", tracked, revision, err)
@@ -580,4 +603,42 @@ func TestWorkersThatShareGetOnWithEachOtherOnly(t *testing.T) {
 	other := startExternal(t)
 	newWorker(t, other.url(), func(c *Config) { c.Writer = "single" }).start()
 	mustRefuse(t, newWorker(t, other.url(), sharing("w0")).cfg, "RANKWATCH_CLUSTER", "single")
+}
+
+// Replicas lag behind their leader. Whoever asks one for departures must not be
+// told less than what was acknowledged.
+func TestDeparturesAreFoundOnAnyReplicaRightAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	t.Parallel()
+	nodes := startCluster(t)
+	var fleet []*worker
+	for i, n := range nodes {
+		w := newWorker(t, n.url(), sharing("w"+strconv.Itoa(i)), func(c *Config) { c.Replicas = 3 })
+		w.open().run()
+		w.wait(w.pub.Ready(), "ready")
+		fleet = append(fleet, w)
+	}
+	var last time.Time
+	for i := range 24 {
+		w, next := fleet[i%3], fleet[(i+1)%3]
+		w.insist("x")
+		w.commit("x", 5+i%2*5) // u4 drops out, and with it u9 each other time
+		w.flush("x")
+		next.insist("x")
+		l := next.load("x")
+		if l.Revision != uint64(i+1) || l.Broken {
+			t.Fatalf("after %d turns: %+v", i+1, l)
+		}
+		found, err := next.pub.Departed(t.Context(), "x", []string{"u4", "u5", "u9"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := found["u4"].At
+		if !at.After(last) {
+			t.Fatalf("turn %d: dropped out at %v, as of %v", i, at, last)
+		}
+		last = at
+	}
 }

@@ -345,6 +345,7 @@ func (x *machine) Check(t *rapid.T) {
 	for _, name := range []string{"a", "ab", "b"} {
 		newest = max(newest, x.checkList(t, name))
 	}
+	x.checkShared(t)
 	n, found, err := x.db.Newest()
 	x.check(t, err)
 	x.same(t, "newest", []any{n.Sequence, found}, []any{newest, newest > 0})
@@ -411,7 +412,7 @@ func TestAgainstModel(t *testing.T) {
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"commit": x.Commit, "commit again": x.Commit, "acknowledge": x.Acknowledge, "rewind": x.Rewind,
-			"adopt": x.Adopt, "break": x.Break, "block": x.Block, "sweep": x.Sweep, "reopen": x.Reopen,
+			"adopt": x.Adopt, "break": x.Break, "block": x.Block, "sweep": x.Sweep, "reopen": x.Reopen, "amend": x.Amend,
 			"": x.Check,
 		})
 	})

@@ -126,22 +126,24 @@ func (s *Scheduler) Mates(name string) []string {
 }
 
 // Follows says whether another watchlist of the same feed is due before the named
-// one at the same tick, so that one reading does for both.
-func (s *Scheduler) Follows(name string) bool {
+// one at the same tick, so that one reading does for both, and when the first of
+// them is due.
+func (s *Scheduler) Follows(name string) (first time.Time, follows bool) {
 	it, ok := s.items[name]
 	if !ok || it.tick.IsZero() || !it.due.Equal(it.tick.Add(it.rhythm.jitter(it.tick))) {
-		return false
+		return time.Time{}, false
 	}
+	lead, first := it, it.due
 	for _, m := range s.feeds[it.rhythm.seed] {
 		if m == it || !m.rhythm.after(it.tick.Add(-1)).Equal(it.tick) {
 			continue
 		}
 		due := it.tick.Add(m.rhythm.jitter(it.tick))
-		if due.Before(it.due) || due.Equal(it.due) && m.name < it.name {
-			return true
+		if due.Before(first) || due.Equal(first) && m.name < lead.name {
+			lead, first = m, due
 		}
 	}
-	return false
+	return first, lead != it
 }
 
 func (s *Scheduler) done(it *item, now time.Time) {

@@ -22,7 +22,7 @@ type Shared struct {
 	// and says whether it asked the stream for that.
 	Sync func(ctx context.Context, watchlist string, k Known) (asked bool, err error)
 	// Marks says where the last messages of a watchlist are on the stream.
-	Marks func(watchlist string) (Marks, error)
+	Marks func(watchlist string) (Known, error)
 	// Flush waits until what was committed of a watchlist is published, or was
 	// dropped since another worker was first.
 	Flush func(ctx context.Context, watchlist string) error
@@ -31,19 +31,13 @@ type Shared struct {
 }
 
 // Known is what the last reader left of a watchlist on the stream: a revision that
-// it has, and where its last messages are if that was asked for a short while ago.
+// it has, where its last messages are if that was asked for a short while ago, and
+// where what PutHead wrote last is.
 type Known struct {
-	Revision uint64
-	Marks    Marks
-	Fresh    bool
-}
-
-// Marks are sequences on the stream: of a watchlist's last board, its last status,
-// and the head that was put in place of that board's own; 0 for none.
-type Marks struct {
-	Board  uint64 `json:"board,omitempty"`
-	Status uint64 `json:"status,omitempty"`
-	Head   uint64 `json:"head,omitempty"`
+	Revision      uint64
+	Board, Status uint64
+	Head          uint64
+	Fresh         bool
 }
 
 // freshFor is how long it is believed that nobody published but who had the turn.
@@ -95,13 +89,15 @@ type carry struct {
 	Revision uint64          `json:"revision"` // of the board that it belongs to
 	Record   json.RawMessage `json:"record,omitempty"`
 	Failures int             `json:"failures,omitempty"` // in a row
-	Marks    Marks           `json:"marks,omitzero"`     // when the stream was
+	Board    uint64          `json:"board,omitempty"`    // sequences of the last messages
+	Status   uint64          `json:"status,omitempty"`   // when the stream was
 	Asked    time.Time       `json:"asked,omitzero"`     // asked last
+	Head     uint64          `json:"head,omitempty"`     // of what PutHead wrote last
 }
 
 func (c *carry) known() Known {
 	age := time.Since(c.Asked)
-	return Known{Revision: c.Revision, Marks: c.Marks, Fresh: age < freshFor && age > -freshFor}
+	return Known{Revision: c.Revision, Board: c.Board, Status: c.Status, Head: c.Head, Fresh: age < freshFor && age > -freshFor}
 }
 
 func decodeCarry(data []byte) (c carry, err error) {
@@ -138,7 +134,7 @@ func (w *Worker) Serve(ctx context.Context, source Source, turns ...Turn) ([]Ser
 		}
 		if err != nil {
 			w.cfg.Logger.Debug("left to a turn of its own", "watchlist", t.Watchlist, "err", err)
-			j.names = slices.DeleteFunc(j.names, func(n string) bool { return n == t.Watchlist })
+			w.leave(j, t.Watchlist)
 		}
 	}
 	w.read(ctx, j)
@@ -157,12 +153,22 @@ func (w *Worker) Serve(ctx context.Context, source Source, turns ...Turn) ([]Ser
 			return nil, err
 		}
 		s, err := w.served(flush, j, name)
+		if errors.Is(err, ErrUnknown) && name != turns[0].Watchlist {
+			continue // removed meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
 		done = append(done, s)
 	}
 	return done, nil
+}
+
+// leave has a job go on without a watchlist. Others read its names meanwhile.
+func (w *Worker) leave(j *job, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j.names = slices.DeleteFunc(slices.Clone(j.names), func(n string) bool { return n == name })
 }
 
 // begin makes the job of the turns that go together.
@@ -201,9 +207,12 @@ func (w *Worker) begin(source Source, turns []Turn) (*job, error) {
 // reader left.
 func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 	c, err := decodeCarry(t.Carry)
+	if err == nil {
+		_, err = decodeRecord(c.Record)
+	}
 	if err != nil {
 		w.cfg.Logger.Warn("what the last reader left is unreadable", "watchlist", t.Watchlist, "err", err)
-		c = carry{}
+		c = carry{Revision: c.Revision}
 	}
 	at := time.Now()
 	asked, err := w.cfg.Shared.Sync(ctx, t.Watchlist, c.known())
@@ -265,10 +274,11 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 			}
 		}
 	}
-	left := carry{Revision: l.Revision, Record: l.Record, Asked: j.asked[name]}
-	if left.Marks, err = w.cfg.Shared.Marks(name); err != nil {
+	marks, err := w.cfg.Shared.Marks(name)
+	if err != nil {
 		return Served{}, err
 	}
+	left := carry{Revision: l.Revision, Record: l.Record, Board: marks.Board, Status: marks.Status, Head: marks.Head, Asked: j.asked[name]}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.lists[name]
@@ -276,8 +286,10 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 		return Served{}, fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
 	left.Failures = e.failures
-	s := Served{Watchlist: name, Follows: w.schedule.Follows(name)}
-	s.Next, _ = w.schedule.At(name)
+	s := Served{Watchlist: name}
+	if s.Next, s.Follows = w.schedule.Follows(name); !s.Follows {
+		s.Next, _ = w.schedule.At(name)
+	}
 	e.next = s.Next
 	s.Carry, err = json.Marshal(left)
 	if err != nil {
@@ -359,11 +371,33 @@ func (w *Worker) Retire(ctx context.Context, name string) error {
 	if !l.Known && l.Revision == 0 {
 		return nil // nobody ever heard of it
 	}
+	if err := w.revive(name, l); err != nil {
+		return err
+	}
 	o := event.Origin{Prefix: w.cfg.Prefix, Watchlist: name}
 	if err := w.tell(o, retired(), false); err != nil {
 		return err
 	}
 	return w.cfg.Shared.Flush(ctx, name)
+}
+
+// revive forgets that a watchlist was retired if a board came after that, which no
+// status tells.
+func (w *Worker) revive(name string, l Loaded) error {
+	r, err := decodeRecord(l.Record)
+	if err != nil || r.Condition == nil || r.Condition.Status != event.StatusRetired {
+		return err
+	}
+	marks, err := w.cfg.Shared.Marks(name)
+	if err != nil || marks.Board <= marks.Status {
+		return err
+	}
+	r.Condition = nil
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record of %s: %w", name, err)
+	}
+	return w.cfg.Store.Commit(Commit{Watchlist: name, Version: l.Version, Tracked: event.Tracked{Record: data}, At: time.Now()})
 }
 
 // agree brings a shared watchlist's last status here before another one follows.

@@ -89,7 +89,10 @@ func (p *Puller) ask(ctx context.Context) (jetstream.Msg, time.Time, error) {
 			p.giveUp(batch)
 			return nil, before, ctx.Err()
 		case <-tick.C:
-			before, began = began, time.Now()
+			// Of a time that it stood still, a ticker may tell twice in a row.
+			if now := time.Now(); now.Sub(began) >= look/2 {
+				before, began = began, now
+			}
 		case m, ok := <-batch.Messages():
 			if ok {
 				return m, before, nil

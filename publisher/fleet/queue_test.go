@@ -330,11 +330,11 @@ func TestATurnThatIsHandedBackComesAgain(t *testing.T) {
 	wantNoTurn(t, q, p)
 }
 
-func TestATurnThatWaitsIsNotLostWithItsPuller(t *testing.T) {
+func TestWhoGivesUpWaitingLeavesTheTurnToOthers(t *testing.T) {
 	t.Parallel()
 	q := aQueue(t, aBus(t), longWait, oneReading)
-	gone := q.Puller()
-	// Its request is at the server when it stops.
+	gone := aPuller(t, q)
+	// Its request is at the server when it gives up.
 	ctx, cancel := context.WithTimeout(within(t), 100*time.Millisecond)
 	defer cancel()
 	if turn, err := gone.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -342,6 +342,8 @@ func TestATurnThatWaitsIsNotLostWithItsPuller(t *testing.T) {
 	}
 	mustArm(t, q, "a", 0, 1, 0)
 	mustDone(t, mustNext(t, aPuller(t, q)))
+	mustArm(t, q, "a", 0, 1, 0)
+	mustDone(t, mustNext(t, gone)) // it may be used again
 }
 
 // Of many who ask, no more have a turn than the fleet may read at once.
@@ -370,11 +372,11 @@ func TestManyWhoAskTakeNoMoreThanTheFleetMayRead(t *testing.T) {
 			g.Go(func() error {
 				for {
 					turn, err := p.Next(ctx)
-					if err != nil && ctx.Err() == nil {
-						return err
+					if errors.Is(err, context.Canceled) {
+						return nil
 					}
-					if turn == nil {
-						return nil // all were taken
+					if err != nil {
+						return err
 					}
 					mu.Lock()
 					now++
@@ -433,6 +435,48 @@ func TestAtMostSoManyTurnsAreGivenOut(t *testing.T) {
 	}
 	mustDone(t, turns[0])
 	mustNext(t, p)
+}
+
+// However long a turn was waited for, it is said to be taken before the server gave
+// it out, and not long before.
+func TestATurnWasTakenBeforeItWasGiven(t *testing.T) {
+	t.Parallel()
+	q := aQueue(t, aBus(t), longWait, oneReading)
+	for _, in := range []time.Duration{0, look + look/2, 3 * look} {
+		mustArm(t, q, "a", in, 1, 0)
+		came := make(chan *Turn, 1)
+		go func() {
+			turn, err := aPuller(t, q).Next(within(t))
+			if err != nil {
+				t.Error(err)
+			}
+			came <- turn
+		}()
+		var idle, given time.Time
+		for given.IsZero() {
+			before := time.Now()
+			s, err := q.State(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Working == 0 {
+				idle = before
+			} else {
+				given = time.Now()
+			}
+		}
+		turn := <-came
+		if turn == nil {
+			return
+		}
+		if turn.Taken.After(given) {
+			t.Errorf("armed in %v: given out %v before it is said to be taken", in, turn.Taken.Sub(given))
+		}
+		if in > 0 && idle.Sub(turn.Taken) > 3*look {
+			t.Errorf("armed in %v: said to be taken %v before it was there", in, idle.Sub(turn.Taken))
+		}
+		mustDone(t, turn)
+	}
 }
 
 func TestTheLimitsOfWhoCameLastHoldForAll(t *testing.T) {

@@ -162,6 +162,9 @@ func (c *Crew) along(ctx context.Context, t *fleet.Turn) (map[string]fleet.Sched
 		return nil, err
 	}
 	now := time.Now()
+	if t.Due.After(now) {
+		now = t.Due // by the bus's clock it is
+	}
 	for name, s := range armed {
 		if s.Due.After(now) || s.Due.IsZero() {
 			delete(armed, name)

@@ -165,11 +165,11 @@ func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error)
 	if s.Cluster {
 		watch.Shared = &watcher.Shared{
 			Sync: func(ctx context.Context, watchlist string, k watcher.Known) (bool, error) {
-				return w.publisher.Sync(ctx, watchlist, publisher.Known{Revision: k.Revision, Marks: publisher.Marks(k.Marks), Fresh: k.Fresh})
+				return w.publisher.Sync(ctx, watchlist, publisher.Known(k))
 			},
-			Marks: func(watchlist string) (watcher.Marks, error) {
-				m, err := w.publisher.Marks(watchlist)
-				return watcher.Marks(m), err
+			Marks: func(watchlist string) (watcher.Known, error) {
+				k, err := w.publisher.Marks(watchlist)
+				return watcher.Known(k), err
 			},
 			Flush: w.publisher.Flush, PutHead: w.publisher.PutHead,
 		}
