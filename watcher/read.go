@@ -245,6 +245,9 @@ func (w *Worker) committed(j *job, wl Watchlist, out *settled, scan *Scan) Attem
 		e.tried(a, "")
 	}
 	a.Next, _ = w.schedule.At(wl.Name)
+	if e := w.lists[wl.Name]; e != nil {
+		e.next = a.Next
+	}
 	w.mu.Unlock()
 	w.holds(out.commit, out.condition, out.detail)
 	if failures > 0 {
@@ -299,6 +302,7 @@ func (w *Worker) failedOne(ctx context.Context, j *job, name string, err error) 
 		w.schedule.Retry(name, now.Add(min(retryFirst<<min(e.failures-1, 10), retryMax)))
 	}
 	next, _ := w.schedule.At(name)
+	e.next = next
 	first := e.failures == 1
 	origin := event.Origin{Prefix: w.cfg.Prefix, Region: e.watchlist.Region(), Watchlist: name}
 	a := Attempt{Watchlist: name, Outcome: v.outcome, Reason: v.reason, Took: now.Sub(j.began), At: now, Next: next, Err: err}
