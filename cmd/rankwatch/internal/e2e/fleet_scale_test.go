@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -127,10 +128,11 @@ func TestFleetScale(t *testing.T) {
 		return f.String()
 	}
 	var setups []*setup
+	var running []*worker
 	for range workers {
 		s := newSetup(t, source.URL, lists("2026-03")).external(b.url(), "RANKWATCH", "rankwatch")
 		s.env["RANKWATCH_CLUSTER"], s.env["RANKWATCH_FASTMOSS_RATE"], s.env["RANKWATCH_FASTMOSS_CONCURRENCY"] = "true", "100000", strconv.Itoa(atOnce)
-		s.start(t)
+		running = append(running, s.start(t))
 		setups = append(setups, s)
 		if n > 1000 {
 			t.Cleanup(func() { os.RemoveAll(filepath.Join(s.dir, "data")) })
@@ -174,12 +176,43 @@ func TestFleetScale(t *testing.T) {
 		t.Logf("%s: %d readings, %.0f a second; fetching alone %.0f (%.2f)", what, n, rate, floor, rate/floor)
 	}
 	counted("first boards", func() {})
-	source.later.Store(true)
-	counted("changed boards", func() { setups[0].write(t, lists("2026-04")) })
+	if n > 1000 {
+		<-time.After(time.Minute) // of the watchlists' own rhythm
+		for i, w := range running {
+			report(t, fmt.Sprint("worker ", i), w)
+			t.Logf("its data: %d MB", size(t, filepath.Join(setups[i].dir, "data"))>>20)
+		}
+		t.Logf("the stream: %d MB\n%s", size(t, b.options.StoreDir)>>20, setups[0].does(t, 0, "fleet"))
+	}
+	if n <= mostChanged {
+		source.later.Store(true)
+		counted("changed boards", func() { setups[0].write(t, lists("2026-04")) })
+	}
 	idle(t, nc)
 	if out := setups[0].does(t, 0, "verify"); !strings.Contains(out, "history adds up") {
 		t.Error(out)
 	}
+}
+
+// mostChanged is how many watchlists are read a second time: more take too long.
+const mostChanged = 50_000
+
+// size is what a directory's files take in bytes.
+func size(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil // what is gone by now takes nothing
+		}
+		if i, err := e.Info(); err == nil {
+			n += i.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // idle waits until no turn waits or is being read.
