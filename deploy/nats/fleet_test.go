@@ -69,7 +69,7 @@ func installFleet(t *testing.T) *installation {
 	}
 	in.url = strings.Join(urls, ",")
 	// Without a leader requests are not answered at all.
-	for end := time.Now().Add(patience); !slices.ContainsFunc(servers, (*server.Server).JetStreamIsLeader); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !slices.ContainsFunc(servers, (*server.Server).JetStreamIsLeader); <-time.After(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the servers choose no leader")
 		}

@@ -108,7 +108,7 @@ func consume(t *testing.T, nc *nats.Conn, stream string, boards int) (first uint
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	must(t, err)
 	var c jetstream.Consumer
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; <-time.After(50 * time.Millisecond) {
 		c, err = js.CreateOrUpdateConsumer(t.Context(), stream, jetstream.ConsumerConfig{Durable: "crm", FilterSubject: "rankwatch.>", AckPolicy: jetstream.AckAllPolicy})
 		if err == nil {
 			break

@@ -111,7 +111,7 @@ func TestFleetReadsOnceAndStopsTogether(t *testing.T) {
 		if now := source.refused.Load(); now != settled {
 			settled, quiet = now, time.Now().Add(3*time.Second)
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 	if settled > 12 {
 		t.Errorf("%d calls after the token was refused", settled)
@@ -126,7 +126,7 @@ func TestFleetReadsOnceAndStopsTogether(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d calls since the token works again", source.calls.Load()-from)
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 	if m, err := statuses.NextMsg(time.Second); err == nil {
 		t.Errorf("one status more: %s", m.Data)
