@@ -282,29 +282,29 @@ func (f *Files) load(ctx context.Context, c current) (File, error) {
 // which is at revision. A younger one may be of an offer that is about to follow c.
 // What it leaves only takes room.
 func (f *Files) clean(ctx context.Context, c current, revision uint64) {
-	bucket := BucketName(f.cfg.Stream)
-	s, err := f.js.Stream(ctx, "KV_"+bucket)
-	if err != nil {
-		f.cfg.Logger.Debug("fleet: old files not deleted", "err", err)
-		return
-	}
 	old := map[string]bool{}
 	for _, h := range c.History[:max(0, len(c.History)-keepContents)] {
 		old[h] = true
 	}
-	keys, err := f.bucket().ListKeysFiltered(ctx, contentKeys+">")
+	prefix := "$KV." + BucketName(f.cfg.Stream) + "." + contentKeys
+	s, err := f.js.Stream(ctx, "KV_"+BucketName(f.cfg.Stream))
+	var info *jetstream.StreamInfo
+	if err == nil {
+		// Not the bucket's list of keys: it waits for ever for one that another worker
+		// purges meanwhile.
+		info, err = s.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	}
 	if err != nil {
 		f.cfg.Logger.Debug("fleet: old files not deleted", "err", err)
 		return
 	}
-	for key := range keys.Keys() {
-		hash := strings.TrimPrefix(key, contentKeys)
+	for subject := range info.State.Subjects {
+		hash := strings.TrimPrefix(subject, prefix)
 		if len(hash) < shortHash || !old[hash[:shortHash]] {
 			continue
 		}
-		err := s.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucket+"."+key), jetstream.WithPurgeSequence(revision))
-		if err != nil {
-			f.cfg.Logger.Debug("fleet: old file not deleted", "key", key, "err", err)
+		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(revision)); err != nil {
+			f.cfg.Logger.Debug("fleet: old file not deleted", "subject", subject, "err", err)
 		}
 	}
 }
