@@ -132,10 +132,32 @@ func gather(ctx context.Context, q question) (*report, error) {
 	}
 	r.addWorkers(members, now)
 	r.addTurns(state, now)
-	// A turn that was just then taken, or done, is not one that nobody accounts for.
-	again, err := q.view.State(ctx)
-	r.Turns.Unanswered = max(0, min(state.Working, again.Working)-r.reading())
+	r.Turns.Unanswered, err = r.unanswered(ctx, q, state.Working)
 	return r, err
+}
+
+// unanswered counts the held turns that no worker told of. A turn that was just then
+// taken, or done, is not one of them, so that what seems to be is asked for again.
+func (r *report) unanswered(ctx context.Context, q question, held int) (int, error) {
+	after, err := q.view.State(ctx)
+	n := max(0, min(held, after.Working)-r.reading())
+	for range 2 {
+		if err != nil || n == 0 {
+			break
+		}
+		members, aerr := turns.Ask(ctx, q.conn, q.prefix, q.wait)
+		if aerr != nil {
+			return 0, aerr
+		}
+		reading := 0
+		for _, m := range members {
+			reading += len(m.Reading)
+		}
+		var now fleet.State
+		now, err = q.view.State(ctx)
+		n = min(n, max(0, now.Working-reading))
+	}
+	return n, err
 }
 
 // reading is how many readings the workers that answered have told of.

@@ -80,7 +80,7 @@ func run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, http.Close())
 	}
-	log.Info("started", "version", version.String(), "watchlists", len(lists), "data_dir", s.DataDir, "stream", s.Stream, "prefix", s.Prefix)
+	log.Info("started", "version", version.String(), "watchlists", len(lists), "data_dir", s.DataDir, "stream", s.Stream, "prefix", s.Prefix, "writer", w.Writer())
 	// Parsing a large watchlist file takes much more than what it leaves.
 	debug.FreeOSMemory()
 	r := reloader{path: s.Watchlists, known: data, apply: w.Reload, hup: hup, log: log}

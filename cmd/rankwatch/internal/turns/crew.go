@@ -76,11 +76,12 @@ type Crew struct {
 
 	mu      sync.Mutex
 	lanes   []*fastmoss.Lane
-	working map[string]time.Time // since when
-	file    []byte               // as this worker has it
-	differs bool                 // from the fleet's
-	applied time.Time            // when the fleet's was taken over
-	told    bool                 // that it differs
+	working map[string]time.Time    // since when
+	file    []byte                  // as this worker has it
+	differs bool                    // from the fleet's
+	applied time.Time               // when the fleet's was taken over
+	told    bool                    // that it differs
+	token   fastmoss.TokenCondition // as this worker knows
 	stats   Stats
 }
 
@@ -241,7 +242,7 @@ func (c *Crew) work(ctx context.Context) error {
 }
 
 // readyFor is how long the queue may be silent.
-const readyFor = 45 * time.Second
+const readyFor = 25 * time.Second
 
 // Ready says that turns can be had: the queue, which needs most of the fleet's NATS
 // servers, has answered a short while ago.

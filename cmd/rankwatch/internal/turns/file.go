@@ -41,10 +41,13 @@ func (c *Crew) offerOnce(ctx context.Context, data []byte) error {
 	}
 	c.mu.Lock()
 	c.file = data
+	c.compare()
 	c.mu.Unlock()
-	c.compare(f)
 	switch verdict {
 	case fleet.Old:
+		c.mu.Lock()
+		c.told = true
+		c.mu.Unlock()
 		c.log.Warn("the watchlist file here is an old one of the fleet and does not count; bring it up to date, or change it (a comment is enough) if it is to count again",
 			"fleet_file", f.Hash, "order", f.Order, "from", f.Writer)
 	case fleet.New:
@@ -114,7 +117,8 @@ func (c *Crew) apply(f fleet.File) {
 	hash := f.Hash
 	c.hash.Store(&hash)
 	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)
-	c.differs, c.told = fleet.Hash(c.file) != f.Hash, false
+	c.compare()
+	c.told = false
 }
 
 // conflict tells, once, that this worker's file is still another one than the
@@ -129,9 +133,11 @@ func (c *Crew) conflict() {
 	}
 }
 
-// compare notes whether this worker's file is the fleet's.
-func (c *Crew) compare(f fleet.File) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.differs = fleet.Hash(c.file) != f.Hash
+// compare notes whether this worker's file is the one that it goes by: that is the
+// newest it has heard of, which may have followed its own at once. It is called with
+// mu held.
+func (c *Crew) compare() {
+	if now := c.hash.Load(); now != nil {
+		c.differs = fleet.Hash(c.file) != *now
+	}
 }

@@ -26,6 +26,9 @@ const (
 // TokenCondition tells the fleet how the token is, as this worker found. It does
 // not block.
 func (c *Crew) TokenCondition(t fastmoss.TokenCondition) {
+	c.mu.Lock()
+	c.token = t
+	c.mu.Unlock()
 	c.say(func(ctx context.Context) error {
 		return c.files.PutToken(ctx, fleet.Token{Status: t.Status, Reason: t.Reason, Detail: t.Detail, Since: t.Since, NextTry: t.NextTry})
 	})
@@ -44,15 +47,19 @@ func (c *Crew) learn(err error) {
 	if !ok || e.Gate || e.Until.IsZero() {
 		return
 	}
-	t := fastmoss.TokenCondition{Detail: e.Error(), NextTry: e.Until}
-	switch {
-	case errors.Is(e, fastmoss.ErrDenied):
-		t.Status, t.Reason = event.StatusDenied, fastmoss.ReasonToken
-	case errors.Is(e, fastmoss.ErrQuota):
-		t.Status, t.Reason = event.StatusQuota, fastmoss.ReasonLimit
-	default:
+	status := event.StatusQuota
+	if errors.Is(e, fastmoss.ErrDenied) {
+		status = event.StatusDenied
+	} else if !errors.Is(e, fastmoss.ErrQuota) {
 		return
 	}
+	c.mu.Lock()
+	t := c.token
+	c.mu.Unlock()
+	if t.Status != status || !e.Until.After(t.NextTry) {
+		return // it is news, which comes by itself, or no later trial
+	}
+	t.NextTry = e.Until
 	c.TokenCondition(t)
 }
 
@@ -93,6 +100,9 @@ func (c *Crew) heardToken(t fleet.Token) {
 	if !n.NextTry.IsZero() {
 		n.NextTry = n.NextTry.Add(asideMin + rand.N(asideMax-asideMin))
 	}
+	c.mu.Lock()
+	c.token = n
+	c.mu.Unlock()
 	c.cfg.Client.Condition(n)
 	c.cfg.Watcher.HearToken(n)
 }

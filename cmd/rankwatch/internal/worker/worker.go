@@ -53,6 +53,7 @@ type Worker struct {
 	client    *fastmoss.Client
 	watcher   *watcher.Worker
 	crew      *turns.Crew // nil of a worker that shares nothing
+	writer    string
 	proof     *proof
 }
 
@@ -134,6 +135,7 @@ func (w *Worker) openState() error {
 func (w *Worker) openBus(ctx context.Context, dieAfterCommit func()) (err error) {
 	s := w.cfg.Settings
 	writer := rand.Text()
+	w.writer = writer
 	var backedUp statecopy.Source
 	if !s.Cluster {
 		// Of many workers any would answer, each with another copy; and what they
@@ -218,6 +220,10 @@ func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 	}
 	return nil
 }
+
+// Writer is what this process calls itself in boards, in the log of others, and in
+// `rankwatch fleet`.
+func (w *Worker) Writer() string { return w.writer }
 
 // Crew is this worker's part in its fleet, nil if it is alone.
 func (w *Worker) Crew() *turns.Crew { return w.crew }

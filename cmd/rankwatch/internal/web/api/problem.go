@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/go-json-experiment/json"
 
 	"github.com/rankwatch/rankwatch/publisher/history"
@@ -43,10 +45,18 @@ func FaultOf(err error) *Fault {
 		return &Fault{Status: http.StatusServiceUnavailable, Detail: "the stream does not exist yet", Retry: busRetry}
 	case errors.Is(err, history.ErrGone):
 		return &Fault{Status: http.StatusServiceUnavailable, Detail: "the NATS server does not answer", Retry: busRetry}
+	case noServer(err):
+		return &Fault{Status: http.StatusServiceUnavailable, Detail: "too few of the NATS servers are there", Retry: busRetry}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &Fault{Status: http.StatusServiceUnavailable, Detail: "the answer took too long", Retry: busRetry}
 	}
 	return &Fault{Status: http.StatusInternalServerError, Detail: "the server could not answer; its log says why"}
+}
+
+// noServer says that NATS itself could not answer for now, as without a leader.
+func noServer(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code == http.StatusServiceUnavailable
 }
 
 // Write answers with the fault.
