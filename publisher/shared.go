@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -183,6 +185,9 @@ func (p *Publisher) Marks(watchlist string) (k Known, err error) {
 // ask holds a watchlist against the stream.
 func (p *Publisher) ask(ctx context.Context, watchlist string, published uint64) error {
 	n, err := p.unknown(ctx, watchlist)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		p.wake(true) // Run sets it up again, and looks at what is lost
+	}
 	if err != nil {
 		return err
 	}
@@ -586,4 +591,35 @@ func (p *Publisher) Tracked(ctx context.Context, watchlist string) (*event.Track
 		return nil, 0, nil //nolint:nilerr // as above
 	}
 	return &t, revision, nil
+}
+
+// Told returns the watchlists that the stream has boards of, but for those of which
+// a status told the end since.
+func (p *Publisher) Told(ctx context.Context) ([]string, error) {
+	boards := make(map[string]uint64)
+	last := func(kind event.Kind, headers bool, each func(watchlist string, sequence uint64, data []byte)) error {
+		conf := jetstream.ConsumerConfig{
+			DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: headers,
+			FilterSubject: event.Filter(event.Subject{Prefix: p.cfg.Prefix, Kind: kind}),
+		}
+		return p.each(ctx, conf, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+			if s, err := event.ParseSubject(p.cfg.Prefix, m.Subject()); err == nil {
+				each(s.Watchlist, meta.Sequence.Stream, m.Data())
+			}
+			return nil
+		})
+	}
+	err := last(event.Board, true, func(watchlist string, sequence uint64, _ []byte) {
+		boards[watchlist] = max(boards[watchlist], sequence)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = last(event.Status, false, func(watchlist string, sequence uint64, data []byte) {
+		e, err := event.Decode[event.Condition](data)
+		if err == nil && e.Data.Status == event.StatusRetired && sequence > boards[watchlist] {
+			delete(boards, watchlist)
+		}
+	})
+	return slices.Sorted(maps.Keys(boards)), err
 }

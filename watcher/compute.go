@@ -265,7 +265,7 @@ func (s *step) unchanged() (_ *settled, err error) {
 			return append(buf, profiles[i]...)
 		})
 	}
-	if out.commit.Batches, err = s.recover(); err != nil {
+	if out.commit.Batches, err = s.recover(false); err != nil {
 		return nil, err
 	}
 	return s.finish(out)
@@ -292,13 +292,14 @@ func (s *step) profiles() (now []profile, news bool) {
 	return now, news
 }
 
-// recover says that the watchlist is well again, if it was not.
-func (s *step) recover() ([]event.Batch, error) {
+// recover says that the watchlist is well again, if it was not. That one is not
+// retired any more its board tells, if there is one.
+func (s *step) recover(board bool) ([]event.Batch, error) {
 	c := s.record.Condition
 	if c == nil {
 		return nil, nil
 	}
-	if c.Status == event.StatusRetired {
+	if c.Status == event.StatusRetired && board {
 		s.record.Condition = nil
 		return nil, nil
 	}
@@ -333,7 +334,7 @@ func (s *step) publish() (*settled, error) {
 	}
 	s.record.Unchanged, s.record.Digest = 0, event.Digest(snapshot.Data)
 	out.commit.Departed = departed
-	statuses, err := s.recover()
+	statuses, err := s.recover(true)
 	if err != nil {
 		return nil, err
 	}

@@ -143,13 +143,14 @@ func (f *Files) Setup(ctx context.Context) error {
 // bucket is the bucket.
 func (f *Files) bucket() jetstream.KeyValue { return *f.kv.Load() }
 
-// Order is that of the file that counts now, 0 if there is none.
-func (f *Files) Order(ctx context.Context) (uint64, error) {
+// Latest returns order and hash of the file that counts now, 0 if there is none. A
+// bucket that was lost counts anew, so that the order alone does not name a file.
+func (f *Files) Latest(ctx context.Context) (order uint64, hash string, err error) {
 	c, _, err := f.current(ctx)
 	if errors.Is(err, ErrNoFile) {
-		return 0, nil
+		return 0, "", nil
 	}
-	return c.Order, err
+	return c.Order, c.Hash, err
 }
 
 // Current returns the file that counts now; ErrNoFile if there is none.

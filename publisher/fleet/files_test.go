@@ -38,7 +38,7 @@ func TestTheLastNewFileCounts(t *testing.T) {
 	if _, err := a.Current(within(t)); !errors.Is(err, ErrNoFile) {
 		t.Fatalf("before the first file: %v", err)
 	}
-	if n, err := a.Order(within(t)); n != 0 || err != nil {
+	if n, _, err := a.Latest(within(t)); n != 0 || err != nil {
 		t.Fatalf("order %d: %v", n, err)
 	}
 	offers(t, a, "one", New, 1, "one")

@@ -57,17 +57,17 @@ func (f *Files) put(ctx context.Context, key string, value any) error {
 // WatchToken calls token and until with what is known now, and later with what
 // workers tell, this one too. It returns nil when ctx ends.
 func (f *Files) WatchToken(ctx context.Context, token func(Token), until func(time.Time)) error {
-	var last uint64
+	last := make(map[string]uint64)
 	return f.watch(ctx, []string{tokenKey, holdKey}, func(e jetstream.KeyValueEntry) error {
-		if e.Revision() == last {
+		if e.Revision() == last[e.Key()] {
 			return nil // it was told before the watch began anew
 		}
+		last[e.Key()] = e.Revision()
 		var t Token
 		var h hold
 		var err error
 		switch e.Key() {
 		case tokenKey:
-			last = e.Revision()
 			if err = json.Unmarshal(e.Value(), &t); err == nil {
 				token(t)
 			}

@@ -42,8 +42,11 @@ type Config struct {
 	Parse   func(data []byte) ([]watcher.Watchlist, error) // reads a file
 	Full    func() bool                                    // too much waits for the bus
 	Waiting func() int                                     // batches that wait for the bus
-	Ready   <-chan struct{}                                // closed once the stream is set up
-	Logger  *slog.Logger
+	// Told returns the watchlists that the stream has boards of and that nobody has
+	// told the end of.
+	Told   func(context.Context) ([]string, error)
+	Ready  <-chan struct{} // closed once the stream is set up
+	Logger *slog.Logger
 }
 
 // LimitsOf says what a fleet may do at once with a token of so many calls per
@@ -64,6 +67,7 @@ type Crew struct {
 
 	order  atomic.Uint64 // of the file that the watcher has
 	hash   atomic.Pointer[string]
+	stale  atomic.Bool // the fleet's newest file cannot be read here
 	limits atomic.Pointer[fleet.Limits]
 	asked  atomic.Int64                // when the queue answered last, in Unix nanoseconds
 	shared atomic.Pointer[fleet.Queue] // queue, for those who ask at any time
@@ -78,6 +82,8 @@ type Crew struct {
 	lanes   []*fastmoss.Lane
 	working map[string]time.Time    // since when
 	file    []byte                  // as this worker has it
+	content []byte                  // of the fleet's
+	refused string                  // hash of one of the fleet's that cannot be read here
 	differs bool                    // from the fleet's
 	applied time.Time               // when the fleet's was taken over
 	told    bool                    // that it differs
@@ -257,7 +263,10 @@ func (c *Crew) Ready() error {
 func (c *Crew) followLimits(ctx context.Context) {
 	s, err := c.queue.State(ctx)
 	if err != nil {
-		c.log.Debug("fleet: limits unknown", "err", err)
+		if ctx.Err() == nil {
+			c.log.Warn("fleet: the queue of turns does not answer", "err", err)
+			c.restore(ctx)
+		}
 		return
 	}
 	c.asked.Store(time.Now().UnixNano())

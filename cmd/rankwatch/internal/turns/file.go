@@ -52,7 +52,9 @@ func (c *Crew) offerOnce(ctx context.Context, data []byte) error {
 			"fleet_file", f.Hash, "order", f.Order, "from", f.Writer)
 	case fleet.New:
 		c.log.Info("the watchlist file here is the fleet's from now on", "file", f.Hash, "order", f.Order)
-		c.apply(f)
+	}
+	c.apply(f)
+	if verdict == fleet.New {
 		c.nudge()
 	}
 	return nil
@@ -98,13 +100,18 @@ func (c *Crew) upTo(ctx context.Context, order uint64) bool {
 func (c *Crew) apply(f fleet.File) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.Order <= c.order.Load() {
+	if now := c.hash.Load(); f.Order < c.order.Load() || now != nil && f.Order == c.order.Load() && f.Hash == *now {
 		return
 	}
 	lists, err := c.cfg.Parse(f.Content)
+	c.stale.Store(err != nil)
 	if err != nil {
+		if c.refused == f.Hash {
+			return
+		}
+		c.refused = f.Hash
 		// Its worker read it: that one is of a newer version.
-		c.log.Error("the fleet's watchlist file cannot be used here; the old one stays", "file", f.Hash, "order", f.Order, "from", f.Writer, "err", err)
+		c.log.Error("the fleet's watchlist file cannot be used here; the old one stays, and turns are left to others", "file", f.Hash, "order", f.Order, "from", f.Writer, "err", err)
 		return
 	}
 	c.cfg.Watcher.Reload(lists)
@@ -116,6 +123,7 @@ func (c *Crew) apply(f fleet.File) {
 	}
 	hash := f.Hash
 	c.hash.Store(&hash)
+	c.content = f.Content
 	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)
 	c.compare()
 	c.told = false
@@ -127,9 +135,9 @@ func (c *Crew) apply(f fleet.File) {
 func (c *Crew) conflict() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.differs && !c.told && time.Since(c.applied) > tendLater {
+	if now := c.hash.Load(); now != nil && c.differs && !c.told && time.Since(c.applied) > tendLater {
 		c.told = true
-		c.log.Warn("the watchlist file here is not the fleet's, and does not count; bring it up to date, or change it if it is to count", "fleet_file", *c.hash.Load(), "order", c.order.Load())
+		c.log.Warn("the watchlist file here is not the fleet's, and does not count; bring it up to date, or change it if it is to count", "fleet_file", *now, "order", c.order.Load())
 	}
 }
 

@@ -28,7 +28,7 @@ func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
 	p := c.queue.Puller()
 	wait := newBackoff()
 	for ctx.Err() == nil {
-		if n >= c.limits.Load().Readings || c.cfg.Full() || c.order.Load() == 0 {
+		if n >= c.limits.Load().Readings || c.cfg.Full() || c.order.Load() == 0 || c.stale.Load() {
 			pause(ctx, time.Second)
 			continue
 		}
@@ -68,12 +68,9 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 	held, inside, release := keep(ctx, t.Taken, c.queue.AckWait(), t.Progress)
 	defer release()
 	done, err := c.serve(inside, held, lane, t)
-	// Whoever gets the place next may call at once.
+	c.rest(ctx, lane)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
 	defer cancel()
-	if e := lane.Rest(end); e != nil {
-		c.log.Debug("fleet: pace not kept", "err", e)
-	}
 	switch {
 	case !held.held():
 		c.count(func(s *Stats) { s.Lost++ })
@@ -99,6 +96,24 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 	}
 }
 
+// restTime bounds how long a turn is kept for its pace, which throttling can make
+// slow; a worker that ends does not wait longer than for the end of the turn.
+const restTime = 2 * time.Minute
+
+// rest waits until whoever gets the place next may call at once.
+func (c *Crew) rest(ctx context.Context, lane *fastmoss.Lane) {
+	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), restTime)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(ackTime, cancel)
+		context.AfterFunc(rest, func() { t.Stop() })
+	})
+	defer stop()
+	if err := lane.Rest(rest); err != nil {
+		c.log.Debug("fleet: pace not kept", "err", err)
+	}
+}
+
 // serve reports whether the turn can be ended.
 func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *fleet.Turn) (done bool, err error) {
 	if t.Retaken {
@@ -112,7 +127,8 @@ func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *f
 		return false, errBehind
 	}
 	if _, known := c.cfg.Watcher.Plan(t.Watchlist); !known {
-		return true, c.cfg.Watcher.Retire(ctx, t.Watchlist)
+		err := c.cfg.Watcher.Retire(ctx, t.Watchlist)
+		return err == nil, err
 	}
 	turns := []watcher.Turn{{Watchlist: t.Watchlist, Due: t.Due, Carry: t.Carry}}
 	armed, err := c.along(ctx, t)

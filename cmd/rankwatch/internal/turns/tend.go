@@ -87,19 +87,21 @@ func (c *Crew) restore(ctx context.Context) {
 	}
 }
 
-// regress begins anew with the order of files when the fleet knows none as new as
-// this worker's: its bucket was lost, or is an old one.
+// regress begins anew with the order of files when the fleet's file is not one that
+// follows this worker's: its bucket was lost, or is an old one. Into an empty one goes
+// what the fleet went by, not what this worker has on its disk.
 func (c *Crew) regress(ctx context.Context, newest uint64) error {
 	c.log.Warn("the fleet's watchlist files are not what they were; beginning anew", "order", newest, "was", c.order.Load())
 	c.mu.Lock()
-	mine := c.file
+	content := c.content
 	c.mu.Unlock()
+	var f fleet.File
+	var err error
 	if newest == 0 {
-		c.order.Store(0)
-		c.Offer(mine)
-		return nil
+		f, _, err = c.files.Offer(ctx, content)
+	} else {
+		f, err = c.files.Current(ctx)
 	}
-	f, err := c.files.Current(ctx)
 	if err == nil {
 		c.order.Store(0)
 		c.apply(f)
@@ -114,14 +116,21 @@ func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 // not the fleet's newest, it does nothing and leaves order as it is.
 func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 	mine := c.order.Load()
-	newest, err := c.files.Order(ctx)
-	if err == nil && newest < mine {
+	newest, hash, err := c.files.Latest(ctx)
+	if now := c.hash.Load(); err == nil && now != nil && mine > 0 && (newest < mine || newest == mine && hash != *now) {
 		return 0, c.regress(ctx, newest)
 	}
-	if err != nil || newest != mine || mine == 0 {
+	if err == nil && newest > mine {
+		// The watch tells of it too, but what it told once it does not tell again.
+		var f fleet.File
+		if f, err = c.files.Current(ctx); err == nil {
+			c.apply(f)
+		}
 		return order, err
 	}
-	c.asked.Store(time.Now().UnixNano())
+	if err != nil || mine == 0 {
+		return order, err
+	}
 	armed, called, err := c.queue.Names(ctx)
 	if err != nil {
 		return order, err
@@ -145,8 +154,9 @@ func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 		if wanted[name] {
 			continue
 		}
-		if err := c.cfg.Watcher.Retire(ctx, name); err != nil {
-			return order, err
+		if err := c.retire(ctx, name); err != nil {
+			c.log.Warn("a watchlist that is gone could not be told so yet", "watchlist", name, "err", err)
+			continue
 		}
 		if err := c.queue.Disarm(ctx, name); err != nil {
 			return order, err
@@ -155,10 +165,40 @@ func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 	if order == mine {
 		return mine, nil
 	}
+	if err := c.retireGone(ctx, wanted, armed, called); err != nil {
+		return order, err
+	}
 	if err := c.rearm(ctx, present); err != nil || time.Since(c.since()) < settled {
 		return order, err
 	}
 	return mine, nil
+}
+
+// retireGone tells of watchlists that the stream knows and nothing else does, as
+// after the move of a single worker, or of a schedule that was lost.
+func (c *Crew) retireGone(ctx context.Context, wanted, armed, called map[string]bool) error {
+	known, err := c.cfg.Told(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range known {
+		if wanted[name] || armed[name] || called[name] {
+			continue
+		}
+		if err := c.retire(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retireTime bounds what telling the end of one watchlist may take.
+const retireTime = 30 * time.Second
+
+func (c *Crew) retire(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, retireTime)
+	defer cancel()
+	return c.cfg.Watcher.Retire(ctx, name)
 }
 
 // settled is how long after a new file schedules are compared with it again: a

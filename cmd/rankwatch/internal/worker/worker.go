@@ -209,6 +209,7 @@ func (w *Worker) joinFleet(ctx context.Context, writer string) error {
 		},
 		Full:    func() bool { return w.db.Backlog().Full },
 		Waiting: func() int { return w.db.Backlog().Batches },
+		Told:    w.publisher.Told,
 		Ready:   w.publisher.Ready(), Logger: w.cfg.Logger,
 	})
 	if !w.publisher.Conn().IsConnected() {
