@@ -157,7 +157,7 @@ func TestFleetScale(t *testing.T) {
 		var began time.Time
 		seen := map[string]bool{}
 		for len(seen) < n {
-			m, err := boards.NextMsg(patience)
+			m, err := boards.NextMsg(patience * time.Duration(1+n/10_000)) // until all have a schedule
 			if err != nil {
 				t.Fatalf("%s: %d of %d: %v", what, len(seen), n, err)
 			}
