@@ -11,9 +11,13 @@ import (
 // grow to several times that.
 const softLimit = 224 << 20
 
+// perWatchlist is what the limit grows by beyond manyWatchlists, in bytes: under a
+// limit below what is in use the collector would run all the time.
+const perWatchlist, manyWatchlists = 8 << 10, 10_000
+
 // boundMemory sets the limit, unless GOMEMLIMIT does, as in any Go program.
-func boundMemory() {
+func boundMemory(watchlists int) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softLimit)
+		debug.SetMemoryLimit(softLimit + perWatchlist*int64(max(0, watchlists-manyWatchlists)))
 	}
 }

@@ -54,7 +54,6 @@ func Command() *cobra.Command {
 }
 
 func run(ctx context.Context, stderr io.Writer) error {
-	boundMemory()
 	hup, stop := hangups()
 	defer stop()
 	s, err := settings.LoadWithToken()
@@ -62,6 +61,7 @@ func run(ctx context.Context, stderr io.Writer) error {
 	if err := errors.Join(err, ferr); err != nil {
 		return exit.AsUsage(err)
 	}
+	boundMemory(len(lists))
 	log := worker.NewLogger(stderr, s.Log)
 	for _, name := range settings.Unknown(os.Environ()) {
 		log.Warn("unknown variable, ignored", "variable", name)
