@@ -114,7 +114,10 @@ func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
 		return nil, fmt.Errorf("fleet: jetstream: %w", err)
 	}
 	f := &Files{cfg: cfg, js: js}
-	return f, f.Setup(ctx)
+	if err := f.Setup(ctx); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Setup creates the bucket if there is none. OpenFiles did it; a server may have

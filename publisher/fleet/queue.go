@@ -85,7 +85,10 @@ func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, err
 		return nil, fmt.Errorf("fleet: jetstream: %w", err)
 	}
 	q := &Queue{cfg: cfg, js: js, name: StreamName(cfg.Stream)}
-	return q, q.Setup(ctx, limits)
+	if err := q.Setup(ctx, limits); err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // Setup creates what is missing of stream and consumer, and makes limits those of

@@ -168,13 +168,15 @@ func (c *Crew) Join(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.files, err = fleet.OpenFiles(ctx, fleet.FilesConfig{
+	files, err := fleet.OpenFiles(ctx, fleet.FilesConfig{
 		Conn: c.cfg.Conn, Stream: c.cfg.Stream, Replicas: c.cfg.Replicas, Writer: c.cfg.Writer, Logger: c.log,
 	})
-	if err == nil {
-		c.shared.Store(c.queue)
+	if err != nil {
+		return err
 	}
-	return err
+	c.files = files
+	c.shared.Store(c.queue)
+	return nil
 }
 
 // errAway means that this worker has not found its fleet yet.
