@@ -18,13 +18,7 @@ import (
 )
 
 // stored is a message as the stream's leader holds it.
-type stored struct {
-	Subject  string
-	Sequence uint64
-	Header   nats.Header
-	Data     []byte
-	Time     time.Time
-}
+type stored jetstream.RawStreamMsg
 
 func (s *stored) digest() [32]byte { return sha256.Sum256(s.Data) }
 
@@ -77,15 +71,23 @@ func (p *Publisher) at(ctx context.Context, sequence uint64) (*stored, error) {
 }
 
 func (p *Publisher) get(ctx context.Context, query map[string]any) (*stored, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	m, err := LeaderMessage(ctx, p.nc, p.cfg.Stream, query)
+	return (*stored)(m), err
+}
+
+// LeaderMessage returns the message of a stream that query asks for, in the terms
+// of the server's API, and nil if it is not there. The stream's leader answers,
+// never a replica that may lag; the library asks any replica where that is allowed.
+func LeaderMessage(ctx context.Context, nc *nats.Conn, stream string, query map[string]any) (*jetstream.RawStreamMsg, error) {
 	req, err := json.Marshal(query)
 	if err != nil {
 		return nil, fmt.Errorf("publisher: read stream: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
-	defer cancel()
-	msg, err := p.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+p.cfg.Stream, req)
+	msg, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, req)
 	if err != nil {
-		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, err)
 	}
 	var resp struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -98,21 +100,21 @@ func (p *Publisher) get(ctx context.Context, query map[string]any) (*stored, err
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(msg.Data, &resp); err != nil {
-		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
+		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, err)
 	}
 	switch {
 	case resp.Error != nil && resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
 		return nil, nil
 	case resp.Error != nil:
-		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, resp.Error)
+		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, resp.Error)
 	case resp.Message == nil:
-		return nil, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, errNoMessage)
+		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, errNoMessage)
 	}
 	m := resp.Message
-	s := &stored{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
+	s := &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
 	if len(m.Hdrs) > 0 {
 		if s.Header, err = nats.DecodeHeadersMsg(m.Hdrs); err != nil {
-			return nil, fmt.Errorf("publisher: read stream %s sequence %d: %w", p.cfg.Stream, m.Seq, err)
+			return nil, fmt.Errorf("publisher: read stream %s sequence %d: %w", stream, m.Seq, err)
 		}
 	}
 	return s, nil

@@ -89,10 +89,10 @@ type carry struct {
 	Revision uint64          `json:"revision"` // of the board that it belongs to
 	Record   json.RawMessage `json:"record,omitempty"`
 	Failures int             `json:"failures,omitempty"` // in a row
-	Board    uint64          `json:"board,omitempty"`    // sequences of the last messages
-	Status   uint64          `json:"status,omitempty"`   // when the stream was
-	Asked    time.Time       `json:"asked,omitzero"`     // asked last
+	Board    uint64          `json:"board,omitempty"`    // the sequence of the last one
+	Status   uint64          `json:"status,omitempty"`   // the same
 	Head     uint64          `json:"head,omitempty"`     // of what PutHead wrote last
+	Asked    time.Time       `json:"asked,omitzero"`     // when the stream was asked last
 }
 
 func (c *carry) known() Known {

@@ -3,6 +3,8 @@ package event
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"strconv"
 )
 
 // A Role says how the publisher sends a message.
@@ -92,3 +94,14 @@ func UnpackTracked(data []byte) (Tracked, error) {
 }
 
 const headVersion = 1
+
+// UnpackHead reads a head message: what is tracked, and the revision of the board
+// that it belongs to.
+func UnpackHead(header interface{ Get(string) string }, data []byte) (Tracked, uint64, error) {
+	revision, err := strconv.ParseUint(header.Get(RevisionHeader), 10, 64)
+	if err != nil {
+		return Tracked{}, 0, fmt.Errorf("%w: revision: %w", ErrHead, err)
+	}
+	t, err := UnpackTracked(data)
+	return t, revision, err
+}

@@ -103,12 +103,7 @@ func BucketName(stream string) string { return stream + "_FLEET" }
 
 // OpenFiles opens the bucket, and creates it if there is none.
 func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	defaults(&cfg.Timeout, &cfg.Logger)
 	js, err := jetstream.New(cfg.Conn, jetstream.WithDefaultTimeout(cfg.Timeout))
 	if err != nil {
 		return nil, fmt.Errorf("fleet: jetstream: %w", err)
@@ -187,16 +182,10 @@ func (f *Files) get(ctx context.Context, key string) ([]byte, uint64, error) {
 	if err != nil || m == nil {
 		return nil, 0, err
 	}
-	if len(m.Hdrs) > 0 {
-		h, err := nats.DecodeHeadersMsg(m.Hdrs)
-		if err != nil {
-			return nil, 0, fmt.Errorf("fleet: read %s: %w", key, err)
-		}
-		if h.Get(operationHeader) != "" || h.Get(jetstream.MarkerReasonHeader) != "" {
-			return nil, m.Seq, nil // it was deleted
-		}
+	if m.Header.Get(operationHeader) != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
+		return nil, m.Sequence, nil // it was deleted
 	}
-	return m.Data, m.Seq, nil
+	return m.Data, m.Sequence, nil
 }
 
 // Offer has content become the fleet's file, unless that is the fleet's already or
@@ -351,12 +340,7 @@ func (f *Files) watch(ctx context.Context, keys []string, each func(jetstream.Ke
 		default:
 			f.cfg.Logger.Warn("fleet: watching again", "keys", keys, "in", wait, "err", err)
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		pause(ctx, wait)
 		if err != nil {
 			wait = min(2*wait, watchRetryMax)
 		}

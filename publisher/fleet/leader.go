@@ -2,45 +2,38 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/rankwatch/rankwatch/publisher"
 )
 
-// stored is a message as the stream's leader has it.
-type stored struct {
-	Subject string    `json:"subject"`
-	Seq     uint64    `json:"seq"`
-	Hdrs    []byte    `json:"hdrs"`
-	Data    []byte    `json:"data"`
-	Time    time.Time `json:"time"`
-}
-
-// leaderGet asks the stream's leader for a message, nil if there is none: a
-// replica may lag.
-func leaderGet(ctx context.Context, nc *nats.Conn, timeout time.Duration, stream string, query map[string]any) (*stored, error) {
-	req, err := json.Marshal(query)
-	if err != nil {
-		return nil, fmt.Errorf("fleet: read stream %s: %w", stream, err)
-	}
+// leaderGet asks the stream's leader for a message, nil if there is none.
+func leaderGet(ctx context.Context, nc *nats.Conn, timeout time.Duration, stream string, query map[string]any) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	m, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, req)
-	if err != nil {
-		return nil, fmt.Errorf("fleet: read stream %s: %w", stream, err)
+	return publisher.LeaderMessage(ctx, nc, stream, query)
+}
+
+// defaults fills in what a configuration may leave out.
+func defaults(timeout *time.Duration, log **slog.Logger) {
+	if *timeout == 0 {
+		*timeout = 5 * time.Second
 	}
-	var resp struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message *stored             `json:"message"`
+	if *log == nil {
+		*log = slog.New(slog.DiscardHandler)
 	}
-	if err := json.Unmarshal(m.Data, &resp); err != nil {
-		return nil, fmt.Errorf("fleet: read stream %s: %w", stream, err)
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
-	if resp.Error != nil && resp.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
-		return nil, fmt.Errorf("fleet: read stream %s: %w", stream, resp.Error)
-	}
-	return resp.Message, nil
 }

@@ -57,11 +57,8 @@ func (p *Puller) wait(ctx context.Context) (jetstream.Msg, time.Time, error) {
 		}
 		if rest := askRest - time.Since(began); rest > 0 {
 			// The server refused without a reason; nothing is gained by asking faster.
-			t := time.NewTimer(rest)
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
+			pause(ctx, rest)
+			if ctx.Err() != nil {
 				return nil, taken, ctx.Err()
 			}
 		}

@@ -74,12 +74,7 @@ func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, err
 	if cfg.AckWait == 0 {
 		cfg.AckWait = DefaultAckWait
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	defaults(&cfg.Timeout, &cfg.Logger)
 	js, err := jetstream.New(cfg.Conn, jetstream.WithDefaultTimeout(cfg.Timeout))
 	if err != nil {
 		return nil, fmt.Errorf("fleet: jetstream: %w", err)
@@ -181,7 +176,7 @@ func (q *Queue) State(ctx context.Context) (State, error) {
 
 // turnFrom is the first turn from a sequence on that is not done, nil if there is
 // none.
-func (q *Queue) turnFrom(ctx context.Context, sequence uint64) (*stored, error) {
+func (q *Queue) turnFrom(ctx context.Context, sequence uint64) (*jetstream.RawStreamMsg, error) {
 	return leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"seq": sequence, "next_by_subj": q.turnSubject("*")})
 }
 
@@ -361,7 +356,7 @@ func (q *Queue) Over(ctx context.Context, t *Turn) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if m != nil && (subject == q.scheduleSubject(t.Watchlist) || m.Seq > t.place) {
+		if m != nil && (subject == q.scheduleSubject(t.Watchlist) || m.Sequence > t.place) {
 			return true, nil
 		}
 	}

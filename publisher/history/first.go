@@ -62,11 +62,7 @@ func (r *Reader) Tracked(ctx context.Context, watchlist string) (event.Tracked, 
 	if err != nil {
 		return event.Tracked{}, 0, err
 	}
-	n, err := strconv.ParseUint(m.Header.Get(event.RevisionHeader), 10, 64)
-	var t event.Tracked
-	if err == nil {
-		t, err = event.UnpackTracked(m.Data)
-	}
+	t, n, err := event.UnpackHead(m.Header, m.Data)
 	if err != nil {
 		return t, 0, fmt.Errorf("head of %s, %w: %w", watchlist, ErrNotFound, err) // of another version
 	}

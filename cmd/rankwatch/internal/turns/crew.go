@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -291,9 +292,5 @@ func late(t *fleet.Turn) time.Duration {
 func (c *Crew) Working() map[string]time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := make(map[string]time.Time, len(c.working))
-	for name, at := range c.working {
-		out[name] = at
-	}
-	return out
+	return maps.Clone(c.working)
 }

@@ -46,11 +46,7 @@ func (s store) Departed(watchlist string, uids []string) (map[string]watcher.Dep
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]watcher.Departure, len(found))
-	for uid, d := range found {
-		out[uid] = watcher.Departure(d)
-	}
-	return out, nil
+	return departures(found), nil
 }
 
 func (s store) Records(each func(watchlist string, record []byte) error) error {
@@ -58,6 +54,14 @@ func (s store) Records(each func(watchlist string, record []byte) error) error {
 }
 
 func (s store) Full() bool { return s.db.Backlog().Full }
+
+func departures(found map[string]state.Departure) map[string]watcher.Departure {
+	out := make(map[string]watcher.Departure, len(found))
+	for uid, d := range found {
+		out[uid] = watcher.Departure(d)
+	}
+	return out
+}
 
 func departed(in []watcher.Departure) []state.Departure {
 	out := make([]state.Departure, len(in))
@@ -84,9 +88,5 @@ func (s sharedStore) Departed(watchlist string, uids []string) (map[string]watch
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]watcher.Departure, len(found))
-	for uid, d := range found {
-		out[uid] = watcher.Departure(d)
-	}
-	return out, nil
+	return departures(found), nil
 }

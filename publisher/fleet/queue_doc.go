@@ -1,2 +1,0 @@
-// Package fleet lets several workers share one installation.
-package fleet
