@@ -32,8 +32,8 @@ type Condition struct {
 	Since          time.Time
 }
 
-// Standings tells of every configured watchlist, by name. Before Run it knows of
-// none.
+// Standings tells of every configured watchlist, by name. Before Run only a worker
+// that shares its watchlists knows of any.
 func (w *Worker) Standings() []Standing {
 	w.mu.Lock()
 	defer w.mu.Unlock()

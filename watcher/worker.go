@@ -138,14 +138,19 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Tracer == nil {
 		cfg.Tracer = noop.NewTracerProvider().Tracer("")
 	}
-	return &Worker{
+	w := &Worker{
 		cfg:       cfg,
 		comparers: sync.Pool{New: func() any { return new(diff.Comparer) }},
 		wake:      make(chan struct{}, 1),
 		lists:     map[string]*entry{},
 		running:   map[Feed]*job{},
 		known:     map[Feed]*facts{},
-	}, nil
+	}
+	if cfg.Shared != nil {
+		// Before Run: turns may come at once, and the fleet's file in place of this.
+		w.Reload(cfg.Watchlists)
+	}
+	return w, nil
 }
 
 // Run reads until ctx ends, then waits for what is being committed and returns
@@ -199,12 +204,7 @@ func (w *Worker) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cfg.Shared != nil {
-		// What others did meanwhile comes with the turns.
-		for _, l := range w.cfg.Watchlists {
-			w.lists[l.Name] = &entry{watchlist: l, standing: Standing{Known: time.Now()}}
-			w.schedule.Add(l, time.Time{})
-		}
-		return nil
+		return nil // what others did meanwhile comes with the turns
 	}
 	records := map[string]record{}
 	configured := make(map[string]bool, len(w.cfg.Watchlists))

@@ -203,22 +203,28 @@ type Schedule struct {
 // expects. Nothing was changed.
 var ErrArmed = errors.New("fleet: another schedule is armed")
 
-// AnySequence has Arm replace whatever is armed.
-const AnySequence = ^uint64(0)
-
 // Arm makes s the watchlist's schedule in place of that with the given sequence;
 // 0 for none.
 func (q *Queue) Arm(ctx context.Context, s Schedule, expect uint64) error {
+	return q.put(ctx, s, q.scheduleSubject(s.Watchlist), expect)
+}
+
+// Begin arms the first schedule of a watchlist that has neither one nor a turn:
+// several workers that find it missing begin one series.
+func (q *Queue) Begin(ctx context.Context, s Schedule) error {
+	return q.put(ctx, s, "_turns."+q.cfg.Prefix+".*."+s.Watchlist, 0)
+}
+
+// put arms s if the last message under a filter has the expected sequence.
+func (q *Queue) put(ctx context.Context, s Schedule, filter string, expect uint64) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("fleet: arm %s: %w", s.Watchlist, err)
 	}
 	m := &nats.Msg{Subject: q.scheduleSubject(s.Watchlist), Data: data, Header: nats.Header{
 		scheduleHeader: {"@at " + s.At.UTC().Format(scheduleTime)}, targetHeader: {q.turnSubject(s.Watchlist)},
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(expect, 10)}, jetstream.ExpectedLastSubjSeqSubjHeader: {filter},
 	}}
-	if expect != AnySequence {
-		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
-	}
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	_, err = q.js.PublishMsg(ctx, m)
@@ -245,26 +251,39 @@ func (q *Queue) Disarm(ctx context.Context, watchlist string) error {
 	return nil
 }
 
+// listTime bounds a list of all names, at least: of 100,000 a server that has
+// nothing else to do makes one in half a second.
+const listTime = 30 * time.Second
+
 // Names returns the watchlists that have a schedule, and those that have a turn
-// which is not done.
+// which is not done. One that goes from turn to schedule meanwhile can be in
+// neither.
 func (q *Queue) Names(ctx context.Context) (armed, called map[string]bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, max(listTime, q.cfg.Timeout))
+	defer cancel()
+	if armed, err = q.names(ctx, q.scheduleSubject); err != nil {
+		return nil, nil, err
+	}
+	called, err = q.names(ctx, q.turnSubject)
+	return armed, called, err
+}
+
+// names lists one kind of subject. Both together would be more than a server puts
+// into one answer, and several answers are of several times.
+func (q *Queue) names(ctx context.Context, subject func(watchlist string) string) (map[string]bool, error) {
 	s, err := q.js.Stream(ctx, q.name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("fleet: list schedules: %w", err)
+		return nil, fmt.Errorf("fleet: list schedules: %w", err)
 	}
-	i, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+	i, err := s.Info(ctx, jetstream.WithSubjectFilter(subject("*")))
 	if err != nil {
-		return nil, nil, fmt.Errorf("fleet: list schedules: %w", err)
+		return nil, fmt.Errorf("fleet: list schedules: %w", err)
 	}
-	armed, called = make(map[string]bool), make(map[string]bool)
-	for subject := range i.State.Subjects {
-		if name, ok := strings.CutPrefix(subject, q.scheduleSubject("")); ok {
-			armed[name] = true
-		} else if name, ok := strings.CutPrefix(subject, q.turnSubject("")); ok {
-			called[name] = true
-		}
+	out := make(map[string]bool, len(i.State.Subjects))
+	for name := range i.State.Subjects {
+		out[strings.TrimPrefix(name, subject(""))] = true
 	}
-	return armed, called, nil
+	return out, nil
 }
 
 // lookUp is how many schedules are asked for at once; a server refuses more than

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +83,16 @@ func mustArm(t *testing.T, q *Queue, watchlist string, in time.Duration, order, 
 	if err := q.Arm(within(t), Schedule{Watchlist: watchlist, At: at, Due: at, Order: order, Plan: "plan"}, expect); err != nil {
 		t.Fatalf("arm %s: %v", watchlist, err)
 	}
+}
+
+// mustRearm arms in place of what is armed.
+func mustRearm(t *testing.T, q *Queue, watchlist string, in time.Duration, order uint64) {
+	t.Helper()
+	all, err := q.Armed(within(t), []string{watchlist})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustArm(t, q, watchlist, in, order, all[watchlist].Sequence)
 }
 
 func aPuller(t *testing.T, q *Queue) *Puller {
@@ -172,7 +183,7 @@ func TestAScheduleIsArmedByWhoKnowsTheLastOne(t *testing.T) {
 	if err := arm(4, first.Sequence); !errors.Is(err, ErrArmed) {
 		t.Errorf("armed over a newer one: %v", err)
 	}
-	if err := arm(5, AnySequence); err != nil {
+	if err := arm(5, armed().Sequence); err != nil {
 		t.Fatal(err)
 	}
 	if s := armed(); s.Order != 5 {
@@ -191,6 +202,52 @@ func TestAScheduleIsArmedByWhoKnowsTheLastOne(t *testing.T) {
 	}
 	if err := arm(7, 0); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Several workers find watchlists missing at the same time, and what one of them
+// arms may be a turn already when the next one comes to it.
+func TestWhoBeginsTogetherBeginsOneSeries(t *testing.T) {
+	t.Parallel()
+	srv := aBus(t)
+	const names, workers = 40, 3
+	var begun atomic.Int32
+	var g errgroup.Group
+	var q *Queue
+	for range workers {
+		q = aQueue(t, srv, longWait, Limits{Readings: names, Rate: names})
+		for i := range names {
+			g.Go(func() error {
+				err := q.Begin(within(t), Schedule{Watchlist: fmt.Sprint("w", i), At: time.Now()})
+				if errors.Is(err, ErrArmed) {
+					return nil
+				}
+				begun.Add(1)
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := begun.Load(); n != names {
+		t.Errorf("%d were armed, of %d", n, names)
+	}
+	p, seen := aPuller(t, q), map[string]bool{}
+	for range names {
+		turn := mustNext(t, p)
+		if seen[turn.Watchlist] {
+			t.Errorf("%s has a second turn", turn.Watchlist)
+		}
+		seen[turn.Watchlist] = true
+		if err := q.Begin(within(t), Schedule{Watchlist: turn.Watchlist, At: time.Now()}); !errors.Is(err, ErrArmed) {
+			t.Errorf("begun beside a turn: %v", err)
+		}
+		mustDone(t, turn)
+	}
+	wantNoTurn(t, q, p)
+	if err := q.Begin(within(t), Schedule{Watchlist: "w0", At: time.Now()}); err != nil {
+		t.Errorf("not begun when the turn is over: %v", err)
 	}
 }
 
@@ -228,15 +285,15 @@ func TestOfReplacedSchedulesTheLastFires(t *testing.T) {
 	q := aQueue(t, aBus(t), longWait, oneReading)
 	p := aPuller(t, q)
 	for n := range uint64(5) {
-		mustArm(t, q, "a", 500*time.Millisecond, n+1, AnySequence)
+		mustRearm(t, q, "a", 500*time.Millisecond, n+1)
 	}
 	mustArm(t, q, "gone", 500*time.Millisecond, 1, 0)
 	if err := q.Disarm(within(t), "gone"); err != nil {
 		t.Fatal(err)
 	}
 	// From soon to later.
-	mustArm(t, q, "later", 300*time.Millisecond, 1, AnySequence)
-	mustArm(t, q, "later", time.Hour, 2, AnySequence)
+	mustRearm(t, q, "later", 300*time.Millisecond, 1)
+	mustRearm(t, q, "later", time.Hour, 2)
 	turn := mustNext(t, p)
 	if turn.Watchlist != "a" || turn.Order != 5 {
 		t.Errorf("turn %+v", turn.Schedule)

@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/turns"
 	"github.com/rankwatch/rankwatch/publisher/event"
 	turnqueue "github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/watcher/fastmoss"
@@ -177,6 +178,8 @@ func TestFleetScale(t *testing.T) {
 		t.Logf("%s: %d readings, %.0f a second; fetching alone %.0f (%.2f)", what, n, rate, floor, rate/floor)
 	}
 	counted("first boards", func() {})
+	idle(t, nc)
+	once(t, nc, n)
 	if n > 1000 {
 		<-time.After(time.Minute) // of the watchlists' own rhythm
 		for i, w := range running {
@@ -188,10 +191,29 @@ func TestFleetScale(t *testing.T) {
 	if n <= mostChanged {
 		source.later.Store(true)
 		counted("changed boards", func() { setups[0].write(t, lists("2026-04")) })
+		idle(t, nc)
+		once(t, nc, 2*n)
 	}
-	idle(t, nc)
 	if out := setups[0].does(t, 0, "verify"); !strings.Contains(out, "history adds up") {
 		t.Error(out)
+	}
+}
+
+// once asserts that the workers have read so often and not more, but for turns
+// that came again.
+func once(t *testing.T, nc *nats.Conn, want int) {
+	t.Helper()
+	all, err := turns.Ask(t.Context(), nc, "rankwatch", 3*time.Second)
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d workers answered: %v", len(all), err)
+	}
+	var read, again uint64
+	for _, w := range all {
+		read += w.Stats.Turns
+		again += w.Stats.Retaken
+	}
+	if n := uint64(want); read < n || read > n+again {
+		t.Errorf("%d turns were read, %d came again; want %d", read, again, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package turns
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -103,6 +104,11 @@ func (c *Crew) apply(f fleet.File) {
 	if now := c.hash.Load(); f.Order < c.order.Load() || now != nil && f.Order == c.order.Load() && f.Hash == *now {
 		return
 	}
+	if c.hash.Load() == nil && bytes.Equal(f.Content, c.cfg.File) {
+		c.stale.Store(false)
+		c.goBy(f, len(c.cfg.Watcher.Names())) // which began with it
+		return
+	}
 	lists, err := c.cfg.Parse(f.Content)
 	c.stale.Store(err != nil)
 	if err != nil {
@@ -115,6 +121,11 @@ func (c *Crew) apply(f fleet.File) {
 		return
 	}
 	c.cfg.Watcher.Reload(lists)
+	c.goBy(f, len(lists))
+}
+
+// goBy notes that the watcher has f. It is called with mu held.
+func (c *Crew) goBy(f fleet.File, watchlists int) {
 	c.order.Store(f.Order)
 	c.applied = time.Now()
 	select {
@@ -124,7 +135,7 @@ func (c *Crew) apply(f fleet.File) {
 	hash := f.Hash
 	c.hash.Store(&hash)
 	c.content = f.Content
-	c.log.Info("watchlists of the fleet taken over", "watchlists", len(lists), "file", f.Hash, "order", f.Order, "from", f.Writer)
+	c.log.Info("watchlists of the fleet taken over", "watchlists", watchlists, "file", f.Hash, "order", f.Order, "from", f.Writer)
 	c.compare()
 	c.told = false
 }

@@ -118,7 +118,11 @@ func TestOnlyWhatIsDueComesAlong(t *testing.T) {
 	now := time.Now()
 	arm := func(name string, due time.Duration) {
 		t.Helper()
-		if err := c.queue.Arm(t.Context(), fleet.Schedule{Watchlist: name, At: now.Add(time.Hour), Due: now.Add(due)}, fleet.AnySequence); err != nil {
+		is, err := c.queue.Armed(t.Context(), []string{name})
+		if err == nil {
+			err = c.queue.Arm(t.Context(), fleet.Schedule{Watchlist: name, At: now.Add(time.Hour), Due: now.Add(due)}, is[name].Sequence)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

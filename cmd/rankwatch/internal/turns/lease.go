@@ -31,7 +31,7 @@ func keep(ctx context.Context, taken time.Time, wait time.Duration, ask func(con
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lease{ask: ask, wait: wait, lost: cancel, until: taken.Add(wait)}
 	var beating sync.WaitGroup
-	beating.Go(func() { l.beat(ctx) })
+	beating.Go(func() { l.beat(ctx, time.Until(taken.Add(wait/beats))) })
 	return l, ctx, func() {
 		cancel()
 		beating.Wait()
@@ -41,7 +41,14 @@ func keep(ctx context.Context, taken time.Time, wait time.Duration, ask func(con
 // beats is how often a lease asks within the time that it has.
 const beats = 5
 
-func (l *lease) beat(ctx context.Context) {
+// beat asks first after a while: most readings are over by then, and each answer
+// costs every replica a write.
+func (l *lease) beat(ctx context.Context, first time.Duration) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(first):
+	}
 	tick := time.NewTicker(l.wait / beats)
 	defer tick.Stop()
 	for {

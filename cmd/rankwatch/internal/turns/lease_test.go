@@ -74,11 +74,11 @@ func TestALeaseRunsOutFromWhenItWasLastAskedFor(t *testing.T) {
 		begin := time.Now()
 		l, ctx, release := keep(t.Context(), begin, aWait, g.ask)
 		defer release()
-		time.Sleep(7 * time.Second) // asked at 0, 3 and 6
+		time.Sleep(10 * time.Second) // asked at 3, 6 and 9
 		g.deaf.Store(true)
 		<-ctx.Done()
 		last := slices.MaxFunc(g.asked()[:3], time.Time.Compare)
-		if d := last.Sub(begin); d != 6*time.Second {
+		if d := last.Sub(begin); d != 9*time.Second {
 			t.Fatalf("the last one that was granted was asked for after %v", d)
 		}
 		time.Sleep(time.Until(last.Add(aWait)))
@@ -146,12 +146,19 @@ func TestWhoStoodStillHasLostTheTurn(t *testing.T) {
 func TestAReleasedLeaseAsksNoMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := &grantor{slow: time.Hour}
-		_, ctx, release := keep(t.Context(), time.Now(), aWait, g.ask)
-		synctest.Wait()
-		release()
-		if ctx.Err() == nil || len(g.asked()) != 1 {
-			t.Errorf("asked %d times", len(g.asked()))
+		for held, want := range map[time.Duration]int{
+			aWait / beats / 2: 0, // a reading that is over soon needs no more time
+			aWait / beats:     1,
+		} {
+			g := &grantor{slow: time.Hour}
+			_, ctx, release := keep(t.Context(), time.Now(), aWait, g.ask)
+			time.Sleep(held)
+			synctest.Wait()
+			release()
+			time.Sleep(aWait)
+			if ctx.Err() == nil || len(g.asked()) != want {
+				t.Errorf("held for %v: asked %d times, not %d", held, len(g.asked()), want)
+			}
 		}
 	})
 }

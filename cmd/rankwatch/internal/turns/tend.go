@@ -3,7 +3,9 @@ package turns
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +22,9 @@ const (
 	// tendLater is what a worker that did not bring the new file leaves to the one
 	// that did.
 	tendLater = 10 * time.Second
-	// armers is how many schedules are armed at once.
-	armers = 32
+	// armers is how many schedules are armed at the same time, and atOnce after how
+	// many it is looked what others have armed.
+	armers, atOnce = 32, 10_000
 )
 
 // tend keeps exactly one schedule or turn for each watchlist.
@@ -214,54 +217,69 @@ func (c *Crew) since() time.Time {
 
 // armMissing has watchlists read at once that have neither a schedule nor a turn,
 // those of one feed by one reading.
+//
+// Workers that find the same ones missing begin in different places, and look
+// again what is left now and then: of very many, each then arms its part.
 func (c *Crew) armMissing(ctx context.Context, missing []string) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	// A turn that ended between its schedule and its turn was seen as neither.
-	armed, called, err := c.queue.Names(ctx)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	first := map[string]bool{} // feeds that somebody reads
-	var readers, followers []fleet.Schedule
+	feeds := map[string][]string{}
 	for _, name := range missing {
-		plan, known := c.cfg.Watcher.Plan(name)
-		if armed[name] || called[name] || !known {
-			continue
+		feed := c.cfg.Watcher.FeedOf(name)
+		feeds[feed] = append(feeds[feed], name)
+	}
+	order := slices.Collect(maps.Keys(feeds)) // another one each time
+	armed, called := map[string]bool{}, map[string]bool{}
+	for i, n := 0, uint64(0); len(order) > 0; i++ {
+		if i > 0 {
+			var err error
+			if armed, called, err = c.queue.Names(ctx); err != nil {
+				return err
+			}
 		}
-		s := fleet.Schedule{Watchlist: name, At: now, Due: now, Order: c.order.Load(), Plan: plan}
-		if feed := c.cfg.Watcher.FeedOf(name); first[feed] {
-			s.At = now.Add(grace)
-			followers = append(followers, s)
-		} else {
-			first[feed] = true
-			readers = append(readers, s)
+		now := time.Now()
+		var readers, followers []fleet.Schedule
+		for len(order) > 0 && len(readers)+len(followers) < atOnce {
+			first := true
+			for _, name := range feeds[order[0]] {
+				plan, known := c.cfg.Watcher.Plan(name)
+				if armed[name] || called[name] || !known {
+					continue
+				}
+				s := fleet.Schedule{Watchlist: name, At: now, Due: now, Order: c.order.Load(), Plan: plan}
+				if first {
+					first = false
+					readers = append(readers, s)
+				} else {
+					s.At = now.Add(grace)
+					followers = append(followers, s)
+				}
+			}
+			order = order[1:]
+		}
+		// Who is read along must be found waiting.
+		for _, all := range [][]fleet.Schedule{followers, readers} {
+			more, err := c.beginAll(ctx, all)
+			n += more
+			c.count(func(s *Stats) { s.Armed += more })
+			if err != nil {
+				return err
+			}
+		}
+		if len(order) == 0 && n > 0 {
+			c.log.Info("watchlists without a schedule get a turn now", "watchlists", n)
 		}
 	}
-	// Who is read along must be found waiting.
-	n, err := c.armAll(ctx, followers)
-	if err == nil {
-		var more uint64
-		more, err = c.armAll(ctx, readers)
-		n += more
-	}
-	if n > 0 {
-		c.count(func(s *Stats) { s.Armed += n })
-		c.log.Info("watchlists without a schedule get a turn now", "watchlists", n)
-	}
-	return err
+	return nil
 }
 
-// armAll arms schedules where none is, and returns how many.
-func (c *Crew) armAll(ctx context.Context, all []fleet.Schedule) (uint64, error) {
+// beginAll arms schedules where there is neither one nor a turn, and returns how
+// many.
+func (c *Crew) beginAll(ctx context.Context, all []fleet.Schedule) (uint64, error) {
 	var n atomic.Uint64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(armers)
 	for _, s := range all {
 		g.Go(func() error {
-			err := c.queue.Arm(ctx, s, 0)
+			err := c.queue.Begin(ctx, s)
 			if errors.Is(err, fleet.ErrArmed) {
 				return nil
 			}
