@@ -2,10 +2,8 @@ package publisher
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,40 +73,11 @@ func (p *Publisher) someDeparted(ctx context.Context, last state.Ack, uids []str
 }
 
 // multiLast calls each for the last message of every subject that has one, and
-// returns the stream's last sequence as the replica that answered has it. Unlike
-// the library's, it does not take an answer that breaks off for a whole one.
+// returns the stream's last sequence as the replica that answered has it.
 func (p *Publisher) multiLast(ctx context.Context, subjects []string, each func(data []byte)) (upTo uint64, err error) {
-	req, err := json.Marshal(map[string]any{"multi_last": append(subjects, markerSubject(p.cfg.Prefix))})
-	if err != nil {
-		return 0, fmt.Errorf("publisher: read stream: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	sub, err := p.nc.SubscribeSync(p.nc.NewInbox())
-	if err != nil {
-		return 0, fmt.Errorf("publisher: read stream: %w", err)
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone then
-	if err := p.nc.PublishRequest("$JS.API.DIRECT.GET."+p.cfg.Stream, sub.Subject, req); err != nil {
-		return 0, fmt.Errorf("publisher: read stream: %w", err)
-	}
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return 0, fmt.Errorf("publisher: read stream %s: %w", p.cfg.Stream, err)
-		}
-		switch m.Header.Get("Status") {
-		case "":
-			each(m.Data)
-		case "204":
-			upTo, _ := strconv.ParseUint(m.Header.Get("Nats-UpTo-Sequence"), 10, 64)
-			return upTo, nil
-		case "404": // not even the marker: the replica has yet to get it
-			return 0, nil
-		default:
-			return 0, fmt.Errorf("publisher: read stream %s: %w: %s %s", p.cfg.Stream, errNoMessage, m.Header.Get("Status"), m.Header.Get("Description"))
-		}
-	}
+	return LastMessages(ctx, p.nc, p.cfg.Stream, append(subjects, markerSubject(p.cfg.Prefix)), func(m *jetstream.RawStreamMsg) { each(m.Data) })
 }
 
 // mark puts a small message into the stream that is always there, so that a

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -86,7 +87,8 @@ const mostAhead = time.Hour
 // carry is what a reader leaves for the next one, which may be another worker:
 // what the stream does not tell, since no board was worth publishing.
 type carry struct {
-	Revision uint64          `json:"revision"` // of the board that it belongs to
+	Writer   string          `json:"writer,omitempty"` // who left it
+	Revision uint64          `json:"revision"`         // of the board that it belongs to
 	Record   json.RawMessage `json:"record,omitempty"`
 	Failures int             `json:"failures,omitempty"` // in a row
 	Board    uint64          `json:"board,omitempty"`    // the sequence of the last one
@@ -223,7 +225,7 @@ func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 		at = c.Asked
 	}
 	j.asked[t.Watchlist] = at
-	if len(c.Record) == 0 {
+	if len(c.Record) == 0 || c.Writer == w.cfg.Writer {
 		return nil
 	}
 	for range staleTries {
@@ -234,8 +236,9 @@ func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 	return err
 }
 
-// recall makes the record that was left the stored one, if no board was
-// published since. The condition is what the last status told.
+// recall makes the record that another worker left the stored one, if no board was
+// published since. The condition is what the last status told. Times are not
+// compared: each worker has its own clock.
 func (w *Worker) recall(name string, c carry) error {
 	l, err := w.cfg.Store.Load(name)
 	if err != nil || l.Revision != c.Revision || l.Broken {
@@ -249,13 +252,13 @@ func (w *Worker) recall(name string, c carry) error {
 	if err != nil {
 		return err
 	}
-	if !left.Tick.After(now.Tick) {
-		return nil // it was this worker
-	}
 	left.Condition = now.Condition
 	data, err := json.Marshal(left)
 	if err != nil {
 		return fmt.Errorf("encode record of %s: %w", name, err)
+	}
+	if bytes.Equal(data, l.Record) {
+		return nil
 	}
 	return w.cfg.Store.Commit(Commit{Watchlist: name, Version: l.Version, Tracked: event.Tracked{Record: data}, At: time.Now()})
 }
@@ -278,7 +281,7 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 	if err != nil {
 		return Served{}, err
 	}
-	left := carry{Revision: l.Revision, Record: l.Record, Board: marks.Board, Status: marks.Status, Head: marks.Head, Asked: j.asked[name]}
+	left := carry{Writer: w.cfg.Writer, Revision: l.Revision, Record: l.Record, Board: marks.Board, Status: marks.Status, Head: marks.Head, Asked: j.asked[name]}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.lists[name]

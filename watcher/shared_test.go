@@ -298,6 +298,31 @@ func TestWorkersInTurnReadAsOne(t *testing.T) {
 	h.want(c.reads("b9 a8 c7"), "entered c, changed 3")
 }
 
+// The clock of one worker is ahead of the other's by much more than the interval.
+func TestWhatWasCountedHoldsWhateverTheClocksSay(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, oneListOf(""))
+	a, b := h.join("a"), h.join("b")
+	ahead := func() {
+		t.Helper()
+		served, err := a.Serve(t.Context(), h.source, Turn{Watchlist: "us", Due: time.Now().Add(mostAhead / 2), Carry: h.carried["us"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.carried["us"] = served[0].Carry
+	}
+	h.want(a.reads("a9 b8"), "baseline 1 first")
+	ahead()
+	h.want(b.reads("a9 b8"), "")
+	h.want(b.reads("a9 b8"), "")
+	h.shows("b9 a8")
+	ahead()
+	s := mustDecode[event.Snapshot](t, h.out[0].Fence().Data)
+	if s.Unchanged != 3 || s.Revision != 2 || s.Writer != "a" {
+		t.Errorf("revision %d of %s comes after %d unchanged readings, not 3", s.Revision, s.Writer, s.Unchanged)
+	}
+}
+
 func TestWhatWasLeftIsForgottenWithoutHarm(t *testing.T) {
 	t.Parallel()
 	for name, left := range map[string]string{

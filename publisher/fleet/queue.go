@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/rankwatch/rankwatch/publisher"
 )
@@ -321,25 +320,15 @@ func (q *Queue) read(ctx context.Context, watchlists []string, subject func(watc
 func (q *Queue) readSome(ctx context.Context, subjects []string, prefix string, out map[string]Schedule) error {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
-	all, err := jetstreamext.GetLastMsgsFor(ctx, q.js, q.name, subjects)
-	if err != nil {
-		return err
-	}
-	for m, err := range all {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	_, err := publisher.LastMessages(ctx, q.cfg.Conn, q.name, subjects, func(m *jetstream.RawStreamMsg) {
 		s := Schedule{Watchlist: strings.TrimPrefix(m.Subject, prefix), Sequence: m.Sequence}
 		if err := json.Unmarshal(m.Data, &s); err != nil {
 			q.cfg.Logger.Warn("unreadable schedule ignored", "watchlist", s.Watchlist, "err", err)
-			continue
+			return
 		}
 		out[s.Watchlist] = s
-	}
-	return nil
+	})
+	return err
 }
 
 // A Turn is a watchlist that is due. It belongs to this worker until Done or

@@ -199,8 +199,8 @@ func TestFleetScale(t *testing.T) {
 	}
 }
 
-// once asserts that the workers have read so often and not more, but for turns
-// that came again.
+// once asserts that the workers have read so often and hardly more: some turns came
+// again, and of hourly watchlists a few are due in any minute.
 func once(t *testing.T, nc *nats.Conn, want int) {
 	t.Helper()
 	all, err := turns.Ask(t.Context(), nc, "rankwatch", 3*time.Second)
@@ -212,7 +212,7 @@ func once(t *testing.T, nc *nats.Conn, want int) {
 		read += w.Stats.Turns
 		again += w.Stats.Retaken
 	}
-	if n := uint64(want); read < n || read > n+again {
+	if n := uint64(want); read < n || read > n+n/10+again {
 		t.Errorf("%d turns were read, %d came again; want %d", read, again, want)
 	}
 }

@@ -20,8 +20,15 @@ const (
 	ackTime = 5 * time.Second
 )
 
-// errBehind means that this worker does not have the file yet that a turn comes of.
-var errBehind = errors.New("the watchlist file here is an older one than the turn's")
+// Why a turn brought no reading.
+var (
+	// errBehind means that this worker does not have the file yet that a turn comes of.
+	errBehind = errors.New("the watchlist file here is an older one than the turn's")
+	// errOver means that whoever had the turn before read it to the end.
+	errOver = errors.New("the turn was read already")
+	// errGone means that the watchlist is in no file any more.
+	errGone = errors.New("the watchlist is gone")
+)
 
 // hand takes one turn after the other, at the pace of its lane.
 func (c *Crew) hand(ctx context.Context, n int, lane *fastmoss.Lane) error {
@@ -76,10 +83,12 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 		c.count(func(s *Stats) { s.Lost++ })
 		c.log.Warn("turn not kept in time; another worker reads", "watchlist", t.Watchlist, "err", err)
 	case done:
-		c.count(func(s *Stats) {
-			s.Turns++
-			s.Lateness.add(lateness)
-		})
+		if err == nil {
+			c.count(func(s *Stats) {
+				s.Turns++
+				s.Lateness.add(lateness)
+			})
+		}
 		if err := t.Done(end); err != nil {
 			c.log.Debug("turn comes again", "watchlist", t.Watchlist, "err", err)
 		}
@@ -114,12 +123,16 @@ func (c *Crew) rest(ctx context.Context, lane *fastmoss.Lane) {
 	}
 }
 
-// serve reports whether the turn can be ended.
+// serve reports whether the turn can be ended. With an error that is without a
+// reading.
 func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *fleet.Turn) (done bool, err error) {
 	if t.Retaken {
 		over, err := c.queue.Over(ctx, t)
-		if over || err != nil {
-			return over, err
+		if err != nil {
+			return false, err
+		}
+		if over {
+			return true, errOver
 		}
 	}
 	if !c.upTo(ctx, t.Order) {
@@ -127,8 +140,10 @@ func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *f
 		return false, errBehind
 	}
 	if _, known := c.cfg.Watcher.Plan(t.Watchlist); !known {
-		err := c.cfg.Watcher.Retire(ctx, t.Watchlist)
-		return err == nil, err
+		if err := c.cfg.Watcher.Retire(ctx, t.Watchlist); err != nil {
+			return false, err
+		}
+		return true, errGone
 	}
 	turns := []watcher.Turn{{Watchlist: t.Watchlist, Due: t.Due, Carry: t.Carry}}
 	armed, err := c.along(ctx, t)

@@ -67,6 +67,33 @@ func aCrew(t *testing.T) *Crew {
 	return c
 }
 
+// aQueuedCrew is one with a queue on a server of its own.
+func aQueuedCrew(t *testing.T) *Crew {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(2 * time.Minute) {
+		t.Fatal("nats-server is not ready")
+	}
+	nc, err := nats.Connect(srv.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	c := aCrew(t)
+	if c.queue, err = fleet.OpenQueue(t.Context(), fleet.QueueConfig{Conn: nc, Stream: "S", Prefix: "p", Timeout: 20 * time.Second}, LimitsOf(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestWhoFollowsWaitsForWhoReads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,27 +121,7 @@ func TestWhoFollowsWaitsForWhoReads(t *testing.T) {
 
 func TestOnlyWhatIsDueComesAlong(t *testing.T) {
 	t.Parallel()
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 1 << 40})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(2 * time.Minute) {
-		t.Fatal("nats-server is not ready")
-	}
-	nc, err := nats.Connect(srv.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	c := aCrew(t)
-	if c.queue, err = fleet.OpenQueue(t.Context(), fleet.QueueConfig{Conn: nc, Stream: "S", Prefix: "p", Timeout: 20 * time.Second}, LimitsOf(1, 1)); err != nil {
-		t.Fatal(err)
-	}
+	c := aQueuedCrew(t)
 	now := time.Now()
 	arm := func(name string, due time.Duration) {
 		t.Helper()

@@ -256,8 +256,8 @@ func (c *Crew) armMissing(ctx context.Context, missing []string) error {
 			order = order[1:]
 		}
 		// Who is read along must be found waiting.
-		for _, all := range [][]fleet.Schedule{followers, readers} {
-			more, err := c.beginAll(ctx, all)
+		for _, some := range [][]fleet.Schedule{followers, readers} {
+			more, err := c.armAll(ctx, some, c.queue.Begin)
 			n += more
 			c.count(func(s *Stats) { s.Armed += more })
 			if err != nil {
@@ -271,15 +271,58 @@ func (c *Crew) armMissing(ctx context.Context, missing []string) error {
 	return nil
 }
 
-// beginAll arms schedules where there is neither one nor a turn, and returns how
-// many.
-func (c *Crew) beginAll(ctx context.Context, all []fleet.Schedule) (uint64, error) {
+// rearm has changed watchlists read when their present configuration says: what is
+// due at once, those of one feed by one reading.
+func (c *Crew) rearm(ctx context.Context, names []string) error {
+	all, err := c.queue.Armed(ctx, names)
+	if err != nil {
+		return err
+	}
+	read := map[string]bool{} // feeds that somebody reads at once
+	var readers, followers []fleet.Schedule
+	for _, name := range names {
+		s, is := all[name]
+		if !is {
+			continue
+		}
+		due, changed := c.cfg.Watcher.Replan(name, s.Plan, s.Carry)
+		if !changed {
+			continue
+		}
+		s.At, s.Due, s.Order = due, due, c.order.Load()
+		s.Plan, _ = c.cfg.Watcher.Plan(name)
+		feed := c.cfg.Watcher.FeedOf(name)
+		switch {
+		case due.After(time.Now()):
+			readers = append(readers, s)
+		case read[feed]:
+			s.At = due.Add(grace)
+			followers = append(followers, s)
+		default:
+			read[feed] = true
+			readers = append(readers, s)
+		}
+	}
+	// Who is read along must be found waiting.
+	for _, some := range [][]fleet.Schedule{followers, readers} {
+		n, err := c.armAll(ctx, some, func(ctx context.Context, s fleet.Schedule) error { return c.queue.Arm(ctx, s, s.Sequence) })
+		c.count(func(s *Stats) { s.Armed += n })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// armAll arms schedules, and returns how many: who finds another one armed leaves
+// it, since somebody else was first, or the turn has come.
+func (c *Crew) armAll(ctx context.Context, all []fleet.Schedule, arm func(context.Context, fleet.Schedule) error) (uint64, error) {
 	var n atomic.Uint64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(armers)
 	for _, s := range all {
 		g.Go(func() error {
-			err := c.queue.Begin(ctx, s)
+			err := arm(ctx, s)
 			if errors.Is(err, fleet.ErrArmed) {
 				return nil
 			}
@@ -291,34 +334,4 @@ func (c *Crew) beginAll(ctx context.Context, all []fleet.Schedule) (uint64, erro
 	}
 	err := g.Wait()
 	return n.Load(), err
-}
-
-// rearm has changed watchlists read when their present configuration says.
-func (c *Crew) rearm(ctx context.Context, names []string) error {
-	all, err := c.queue.Armed(ctx, names)
-	if err != nil {
-		return err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(armers)
-	for name, s := range all {
-		due, changed := c.cfg.Watcher.Replan(name, s.Plan, s.Carry)
-		if !changed {
-			continue
-		}
-		was := s.Sequence
-		s.At, s.Due, s.Order = due, due, c.order.Load()
-		s.Plan, _ = c.cfg.Watcher.Plan(name)
-		g.Go(func() error {
-			err := c.queue.Arm(ctx, s, was)
-			if errors.Is(err, fleet.ErrArmed) {
-				return nil // somebody else did it, or its turn has come
-			}
-			if err == nil {
-				c.count(func(s *Stats) { s.Armed++ })
-			}
-			return err
-		})
-	}
-	return g.Wait()
 }
