@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -168,7 +169,11 @@ type Chain struct {
 	Region   string
 	Sequence uint64
 	Stored   time.Time // by the server
+	Size     int       // bytes of that message
 }
+
+// sizeHeader has the bytes of a message of which only headers are asked for.
+const sizeHeader = "Nats-Msg-Size"
 
 // Chains lists the chains of boards and of statuses that the stream has, in
 // the order of their last messages, without these. Those of all watchlists if
@@ -187,7 +192,11 @@ func (r *Reader) Chains(ctx context.Context, watchlists ...string) ([]Chain, err
 		}
 		// A later one of the same chain is one of another region.
 		c := event.Chain{Watchlist: subject.Watchlist, Kind: subject.Kind}
-		at[c] = Chain{Chain: c, Region: subject.Region, Sequence: m.Sequence, Stored: m.Stored}
+		size, err := strconv.Atoi(m.Header.Get(sizeHeader))
+		if err != nil {
+			return fmt.Errorf("history: stream %s sequence %d: %s: %w", r.name, m.Sequence, sizeHeader, err)
+		}
+		at[c] = Chain{Chain: c, Region: subject.Region, Sequence: m.Sequence, Stored: m.Stored, Size: size}
 		return nil
 	}
 	if err := p.run(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,7 +70,7 @@ func verify(ctx context.Context, names []string, out, errs io.Writer) error {
 		if err := past.Check(ctx, r, names...); err != nil {
 			return err
 		}
-		a, err := checkAll(ctx, r, names, errs)
+		a, err := checkAll(ctx, r, names, maxHeld, errs)
 		if ctx.Err() != nil {
 			// Not a proof, so not a success either.
 			return fmt.Errorf("interrupted after %s; what was checked so far proves nothing", text.Some(a.read, "message"))
@@ -81,16 +82,38 @@ func verify(ctx context.Context, names []string, out, errs io.Writer) error {
 	})
 }
 
-// checkAll checks the watchlists, all if none is named, and says on errs how far
-// it is.
-func checkAll(ctx context.Context, r *history.Reader, names []string, errs io.Writer) (*audit, error) {
-	a := &audit{reader: r, errs: errs}
-	lists, err := r.Watchlists(ctx, names...)
+// checkAll checks the watchlists, all if none is named, with at most most bytes of
+// boards at once, and says on errs how far it is.
+func checkAll(ctx context.Context, r *history.Reader, names []string, most int, errs io.Writer) (*audit, error) {
+	a := &audit{reader: r, errs: errs, heads: map[string]history.Head{}, later: map[string]bool{}}
+	chains, err := r.Chains(ctx, names...)
 	if err != nil {
 		return a, err
 	}
-	a.all = len(names) == 0 && len(lists) <= maxTracks
-	for group := range slices.Chunk(lists, maxTracks) {
+	sizes := make(map[string]int, len(chains))
+	for _, c := range chains {
+		sizes[c.Watchlist] += c.Size
+	}
+	heads, err := r.Heads(ctx)
+	if err != nil {
+		return a, err
+	}
+	for _, h := range heads {
+		a.heads[h.Watchlist] = h
+	}
+	groups := grouped(sizes, most)
+	if len(names) == 0 {
+		for _, group := range groups {
+			for _, name := range group {
+				a.later[name] = true
+			}
+		}
+	}
+	for i, group := range groups {
+		a.all = i == 0 && len(names) == 0
+		for _, name := range group {
+			delete(a.later, name)
+		}
 		if err := a.check(ctx, group); err != nil {
 			return a, err
 		}
@@ -98,9 +121,25 @@ func checkAll(ctx context.Context, r *history.Reader, names []string, errs io.Wr
 	return a, nil
 }
 
-// maxTracks is how many watchlists are held in memory at once; more are checked
-// in several passes.
-const maxTracks = 256
+// maxHeld is how many bytes of boards are held in memory at once, as they are on the
+// stream. Watchlists that have more are checked in several passes, each of which
+// goes over the whole stream.
+const maxHeld = 64 << 20
+
+// grouped parts watchlists by name so that the sizes of a group come to most at
+// most, or it has one.
+func grouped(sizes map[string]int, most int) [][]string {
+	var groups [][]string
+	var held int
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		if held += sizes[name]; len(groups) == 0 || held > most {
+			groups, held = append(groups, nil), sizes[name]
+		}
+		last := &groups[len(groups)-1]
+		*last = append(*last, name)
+	}
+	return groups
+}
 
 // An audit checks history and keeps the first fault of each watchlist.
 type audit struct {
@@ -112,7 +151,9 @@ type audit struct {
 	rows   []row
 	// strange are faults of messages that belong to no watchlist.
 	strange []*recount.Fault
-	all     bool // no watchlist was named, and all are checked in one pass
+	all     bool            // no watchlist was named, and this is the first pass
+	later   map[string]bool // those of other passes
+	heads   map[string]history.Head
 	read    int
 }
 
@@ -178,37 +219,42 @@ func (a *audit) cut(swept uint64) func(*recount.Message) bool {
 func (a *audit) pass(ctx context.Context, lists []string, cfg recount.LedgerConfig) error {
 	a.ledger = recount.NewLedger(cfg)
 	a.tracks, a.faults = make(map[string]*recount.Track), make(map[string]*recount.Fault)
-	heads, err := a.reader.Heads(ctx)
-	if err != nil {
-		return err
-	}
 	q := history.Query{Watchlists: lists}
 	if a.all {
 		q.Watchlists = nil // also what belongs to none of them
 	}
 	bar := progress.New(progress.Config{Errs: a.errs, What: "messages", Lines: true})
-	err = a.reader.Each(ctx, q, bar.Update, func(m *history.Message) error {
+	err := a.reader.Each(ctx, q, bar.Update, func(m *history.Message) error {
 		a.read++
-		a.take(m)
+		if !a.all || len(a.later) == 0 || !a.isLater(m) {
+			a.take(m)
+		}
 		return nil
 	})
 	bar.Done()
 	if err != nil {
 		return err
 	}
-	for _, h := range heads {
-		if !slices.Contains(lists, h.Watchlist) || a.faults[h.Watchlist] != nil {
+	for _, name := range lists {
+		h, is := a.heads[name]
+		if !is || a.faults[name] != nil {
 			continue
 		}
-		t := a.tracks[h.Watchlist]
+		t := a.tracks[name]
 		if t == nil {
 			t = recount.NewTrack()
 		}
 		if f := t.Seal(recount.Head(h)); f != nil {
-			a.faults[h.Watchlist] = f
+			a.faults[name] = f
 		}
 	}
 	return nil
+}
+
+// isLater says that a message is of a watchlist that another pass checks.
+func (a *audit) isLater(m *history.Message) bool {
+	s, err := event.ParseSubject(a.reader.Prefix(), m.Subject)
+	return err == nil && a.later[s.Watchlist]
 }
 
 func (a *audit) take(m *history.Message) {
