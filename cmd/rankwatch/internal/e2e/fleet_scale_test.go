@@ -181,9 +181,15 @@ func TestFleetScale(t *testing.T) {
 	idle(t, nc)
 	once(t, nc, n)
 	if n > 1000 {
+		turnsBefore, before := readSoFar(t, nc), make([]time.Duration, workers)
+		for i, w := range running {
+			before[i] = spent(t, w)
+		}
 		<-time.After(time.Minute) // of the watchlists' own rhythm
+		t.Logf("in a minute %d hourly watchlists are due", readSoFar(t, nc)-turnsBefore)
 		for i, w := range running {
 			report(t, fmt.Sprint("worker ", i), w)
+			t.Logf("its processor time in that minute: %s", spent(t, w)-before[i])
 			t.Logf("its data: %d MB", size(t, filepath.Join(setups[i].dir, "data"))>>20)
 		}
 		t.Logf("the stream: %d MB\n%s", size(t, b.options.StoreDir)>>20, setups[0].does(t, 0, "fleet"))
@@ -215,6 +221,40 @@ func once(t *testing.T, nc *nats.Conn, want int) {
 	if n := uint64(want); read < n || read > n+n/10+again {
 		t.Errorf("%d turns were read, %d came again; want %d", read, again, want)
 	}
+}
+
+// readSoFar is how many turns the workers have read.
+func readSoFar(t *testing.T, nc *nats.Conn) (n uint64) {
+	t.Helper()
+	all, err := turns.Ask(t.Context(), nc, "rankwatch", 3*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range all {
+		n += w.Stats.Turns
+	}
+	return n
+}
+
+// spent is the processor time that a worker has used.
+func spent(t *testing.T, w *worker) time.Duration {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const user, system = 11, 12 // of those after the name; in hundredths of a second
+	_, after, _ := strings.Cut(string(data), ") ")
+	fields := strings.Fields(after)
+	var sum int64
+	for _, f := range []string{fields[user], fields[system]} {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	return time.Duration(sum) * 10 * time.Millisecond
 }
 
 // mostChanged is how many watchlists are read a second time: more take too long.
