@@ -137,6 +137,7 @@ func LastMessages(ctx context.Context, nc *nats.Conn, stream string, subjects []
 	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, sub.Subject, req); err != nil {
 		return 0, fmt.Errorf("publisher: read stream: %w", err)
 	}
+	got := false
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
@@ -148,6 +149,7 @@ func LastMessages(ctx context.Context, nc *nats.Conn, stream string, subjects []
 			if err != nil {
 				return 0, fmt.Errorf("publisher: read stream %s: %w", stream, err)
 			}
+			got = true
 			each(&jetstream.RawStreamMsg{Subject: m.Header.Get("Nats-Subject"), Sequence: seq, Header: m.Header, Data: m.Data})
 		case "204":
 			if left := m.Header.Get("Nats-Num-Pending"); left != "" && left != "0" {
@@ -156,6 +158,9 @@ func LastMessages(ctx context.Context, nc *nats.Conn, stream string, subjects []
 			upTo, _ := strconv.ParseUint(m.Header.Get("Nats-UpTo-Sequence"), 10, 64)
 			return upTo, nil
 		case "404":
+			if got {
+				return 0, fmt.Errorf("publisher: read stream %s: %w: a message could not be read", stream, errNoMessage)
+			}
 			return 0, nil
 		default:
 			return 0, fmt.Errorf("publisher: read stream %s: %w: %s %s", stream, errNoMessage, m.Header.Get("Status"), m.Header.Get("Description"))

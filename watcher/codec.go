@@ -23,6 +23,7 @@ type record struct {
 	Period      event.Period `json:"period"`
 	Read        time.Time    `json:"read"`             // last good reading
 	Tick        time.Time    `json:"tick"`             // last attempt
+	Attempts    uint64       `json:"attempts"`         // by all workers, as far as they came to something
 	Unchanged   int          `json:"unchanged"`        // good readings since the last published one
 	Digest      string       `json:"digest,omitempty"` // of the last board's message
 	Condition   *condition   `json:"condition,omitempty"`

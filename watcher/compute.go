@@ -76,6 +76,7 @@ func (s *step) compute() (*settled, error) {
 		return nil, err
 	}
 	s.record.Read, s.record.Tick = s.scan.At, s.scan.At
+	s.record.Attempts++
 	if out := s.hold(); out != nil {
 		return s.wait(out)
 	}

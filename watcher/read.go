@@ -435,6 +435,7 @@ func (w *Worker) condition(o event.Origin, change statusChange, tried bool) (*se
 	r.Condition = next
 	if tried {
 		r.Tick = change.at
+		r.Attempts++
 	}
 	if c.Tracked.Record, err = json.Marshal(r); err != nil {
 		return nil, fmt.Errorf("encode record of %s: %w", o.Watchlist, err)

@@ -225,7 +225,7 @@ func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 		at = c.Asked
 	}
 	j.asked[t.Watchlist] = at
-	if len(c.Record) == 0 || c.Writer == w.cfg.Writer {
+	if len(c.Record) == 0 {
 		return nil
 	}
 	for range staleTries {
@@ -236,9 +236,10 @@ func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 	return err
 }
 
-// recall makes the record that another worker left the stored one, if no board was
-// published since. The condition is what the last status told. Times are not
-// compared: each worker has its own clock.
+// recall makes the record that was left the stored one, if no board was published
+// since and it counts more attempts. Of two attempts at one turn that counts which
+// ended it. The condition is what the last status told. Times are not compared: each
+// worker has its own clock.
 func (w *Worker) recall(name string, c carry) error {
 	l, err := w.cfg.Store.Load(name)
 	if err != nil || l.Revision != c.Revision || l.Broken {
@@ -251,6 +252,9 @@ func (w *Worker) recall(name string, c carry) error {
 	now, err := decodeRecord(l.Record)
 	if err != nil {
 		return err
+	}
+	if left.Attempts < now.Attempts || left.Attempts == now.Attempts && c.Writer == w.cfg.Writer {
+		return nil
 	}
 	left.Condition = now.Condition
 	data, err := json.Marshal(left)
@@ -289,6 +293,9 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 		return Served{}, fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
 	left.Failures = e.failures
+	if r, err := decodeRecord(l.Record); err == nil {
+		e.standing.Attempts = r.Attempts
+	}
 	s := Served{Watchlist: name}
 	if s.Next, s.Follows = w.schedule.Follows(name); !s.Follows {
 		s.Next, _ = w.schedule.At(name)
@@ -419,7 +426,7 @@ func (w *Worker) Hear(s Standing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.lists[s.Watchlist.Name]
-	if e == nil || s.Tried.Before(e.standing.Tried) {
+	if e == nil || e.standing.after(s.Attempts, s.Tried) {
 		return
 	}
 	known := e.standing.Known
@@ -440,7 +447,7 @@ func (w *Worker) Recall(name string, data []byte, next time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.lists[name]
-	if e == nil || r.Tick.Before(e.standing.Tried) {
+	if e == nil || e.standing.after(r.Attempts, r.Tick) {
 		return
 	}
 	if listOf(r.Fingerprint) != listOf(e.watchlist.Fingerprint()) {
@@ -448,6 +455,7 @@ func (w *Worker) Recall(name string, data []byte, next time.Time) {
 	}
 	e.next, e.failures = next, c.Failures
 	e.standing.Tried, e.standing.Read, e.standing.Condition = r.Tick, r.Read, r.Condition.known()
+	e.standing.Attempts = r.Attempts
 }
 
 // Names returns the configured watchlists in order.

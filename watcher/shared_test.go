@@ -324,6 +324,41 @@ func TestWhatWasCountedHoldsWhateverTheClocksSay(t *testing.T) {
 	}
 }
 
+// A turn that comes again brings what was left before it; what this worker has read
+// since counts more. What somebody else read at the same turn, and ended it, counts
+// instead.
+func TestATurnThatComesAgainTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	unchanged := func(h *hub, p *peer) int {
+		t.Helper()
+		h.shows("b9 a8")
+		if _, err := p.serve("us"); err != nil {
+			t.Fatal(err)
+		}
+		return mustDecode[event.Snapshot](t, h.out[0].Fence().Data).Unchanged
+	}
+	h := newHub(t, oneListOf(""))
+	a, b := h.join("a"), h.join("b")
+	h.want(b.reads("a9 b8"), "baseline 1 first")
+	h.want(b.reads("a9 b8"), "")
+	left := h.carried["us"]
+	h.want(a.reads("a9 b8"), "")
+	h.carried["us"] = left // the end of the turn was lost
+	if n := unchanged(h, a); n != 2 {
+		t.Errorf("%d unchanged readings, not 2", n)
+	}
+	h = newHub(t, oneListOf(""))
+	a, b = h.join("a"), h.join("b")
+	h.want(b.reads("a9 b8"), "baseline 1 first")
+	left = h.carried["us"]
+	h.want(a.reads("a9 b8"), "")
+	h.carried["us"] = left
+	h.want(b.reads("a9 b8"), "")
+	if n := unchanged(h, a); n != 1 {
+		t.Errorf("%d unchanged readings, not 1", n)
+	}
+}
+
 func TestWhatWasLeftIsForgottenWithoutHarm(t *testing.T) {
 	t.Parallel()
 	for name, left := range map[string]string{

@@ -20,8 +20,9 @@ type Standing struct {
 	Outcome, Reason, Detail string
 	Revision                uint64
 	Events                  int
-	Failures                int  // in a row
-	Reading                 bool // now
+	Failures                int    // in a row
+	Attempts                uint64 // of all who share the watchlist, known to who made or heard of the last one
+	Reading                 bool   // now
 	Condition               *Condition
 }
 
@@ -71,6 +72,12 @@ func (w *Worker) standing(name string) Standing {
 		s.Reading = slices.Contains(j.names, name)
 	}
 	return s
+}
+
+// after says that it is of a later attempt than another one. Clocks of workers may
+// be apart, and what counts attempts may have been lost: both have to say so.
+func (s *Standing) after(attempts uint64, tried time.Time) bool {
+	return s.Attempts > attempts && s.Tried.After(tried)
 }
 
 // Overdue is when the last good reading is too old whatever else is said of it:

@@ -187,6 +187,12 @@ func (q *Queue) turnSubject(watchlist string) string {
 	return "_turns." + q.cfg.Prefix + ".due." + watchlist
 }
 
+// anySubject is that of schedule and turn. A watchlist that has both was read, and
+// its turn is to be ended.
+func (q *Queue) anySubject(watchlist string) string {
+	return "_turns." + q.cfg.Prefix + ".*." + watchlist
+}
+
 // A Schedule is a watchlist's next turn.
 type Schedule struct {
 	Watchlist string          `json:"-"`
@@ -211,7 +217,7 @@ func (q *Queue) Arm(ctx context.Context, s Schedule, expect uint64) error {
 // Begin arms the first schedule of a watchlist that has neither one nor a turn:
 // several workers that find it missing begin one series.
 func (q *Queue) Begin(ctx context.Context, s Schedule) error {
-	return q.put(ctx, s, "_turns."+q.cfg.Prefix+".*."+s.Watchlist, 0)
+	return q.put(ctx, s, q.anySubject(s.Watchlist), 0)
 }
 
 // put arms s if the last message under a filter has the expected sequence.
@@ -355,20 +361,29 @@ func (t *Turn) Progress(ctx context.Context) error {
 	return nil
 }
 
-// Over says that somebody had the turn before and read it to the end, and only its
-// end was lost: the next schedule is armed then, or has become a turn already. Such
-// a turn is to be ended; read again, it would arm a second series.
+// Over says that the turn was read to the end: by somebody who had it before, whose
+// end of it was lost, or along with another one. The next schedule is armed then, or
+// has become a turn already. Such a turn is to be ended; read again, it would arm a
+// second series.
 func (q *Queue) Over(ctx context.Context, t *Turn) (bool, error) {
-	for _, subject := range []string{q.scheduleSubject(t.Watchlist), q.turnSubject(t.Watchlist)} {
-		m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": subject})
-		if err != nil {
-			return false, err
-		}
-		if m != nil && (subject == q.scheduleSubject(t.Watchlist) || m.Sequence > t.place) {
-			return true, nil
-		}
+	m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": q.anySubject(t.Watchlist)})
+	return m != nil && t.place > 0 && m.Sequence > t.place, err
+}
+
+// Latest returns the schedule of a watchlist as the leader has it, or, with Sequence
+// 0, what its turn carries that is not done; false if there is neither.
+func (q *Queue) Latest(ctx context.Context, watchlist string) (s Schedule, found bool, err error) {
+	m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": q.anySubject(watchlist)})
+	if err != nil || m == nil {
+		return s, false, err
 	}
-	return false, nil
+	if err := json.Unmarshal(m.Data, &s); err != nil {
+		return s, false, fmt.Errorf("fleet: schedule of %s: %w", watchlist, err)
+	}
+	if s.Watchlist = watchlist; m.Subject == q.scheduleSubject(watchlist) {
+		s.Sequence = m.Sequence
+	}
+	return s, true, nil
 }
 
 // Done ends the turn. Arm the next one before.

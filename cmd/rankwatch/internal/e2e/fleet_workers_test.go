@@ -103,6 +103,9 @@ func (f *fleetRun) start(who int) {
 	m := f.members[who]
 	m.worker = m.setup.start(f.t)
 	if dir := os.Getenv("RANKWATCH_FLEET_LOGS"); dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			f.t.Fatal(err)
+		}
 		w, path := m.worker, filepath.Join(dir, fmt.Sprintf("worker-%d-%d.log", who, m.cmd.Process.Pid))
 		f.t.Cleanup(func() {
 			if err := os.WriteFile(path, []byte(w.logged.tail(1<<30)), 0o600); err != nil {

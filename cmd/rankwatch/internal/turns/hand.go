@@ -3,7 +3,10 @@ package turns
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rankwatch/rankwatch/publisher/fleet"
 	"github.com/rankwatch/rankwatch/watcher"
@@ -126,14 +129,12 @@ func (c *Crew) rest(ctx context.Context, lane *fastmoss.Lane) {
 // serve reports whether the turn can be ended. With an error that is without a
 // reading.
 func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *fleet.Turn) (done bool, err error) {
-	if t.Retaken {
-		over, err := c.queue.Over(ctx, t)
-		if err != nil {
-			return false, err
-		}
-		if over {
-			return true, errOver
-		}
+	over, err := c.queue.Over(ctx, t)
+	if err != nil {
+		return false, err
+	}
+	if over {
+		return true, errOver
 	}
 	if !c.upTo(ctx, t.Order) {
 		// By the file here this might be another list, and history would go back to it.
@@ -166,23 +167,33 @@ func (c *Crew) serve(ctx context.Context, held *lease, lane *fastmoss.Lane, t *f
 		if !held.held() {
 			return false, errLost
 		}
-		// A worker that ends still arms what it has read.
-		arm, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
-		err := c.queue.Arm(arm, c.schedule(s, plans[s.Watchlist]), armed[s.Watchlist].Sequence)
-		cancel()
-		if errors.Is(err, fleet.ErrArmed) {
-			c.log.Debug("another schedule is armed", "watchlist", s.Watchlist)
-			continue
-		}
+		err := c.arm(ctx, c.schedule(s, plans[s.Watchlist]), armed[s.Watchlist].Sequence)
 		if err != nil && s.Watchlist == t.Watchlist {
 			return false, err
+		}
+		if err != nil {
+			c.log.Warn("a watchlist that was read along is called again", "watchlist", s.Watchlist, "err", err)
 		}
 	}
 	return true, nil
 }
 
-// along finds the watchlists that wait for this reading: of the same feed, due,
-// and not called yet.
+// arm arms the next turn of what was read, also by a worker that ends. That
+// somebody else did is fine.
+func (c *Crew) arm(ctx context.Context, s fleet.Schedule, expect uint64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
+	defer cancel()
+	err := c.queue.Arm(ctx, s, expect)
+	if errors.Is(err, fleet.ErrArmed) {
+		c.log.Debug("another schedule is armed", "watchlist", s.Watchlist)
+		return nil
+	}
+	return err
+}
+
+// along finds the watchlists that wait for this reading: of the same feed and due,
+// or even called, where turns wait longer than those that follow do. Their turns are
+// over when somebody takes them.
 func (c *Crew) along(ctx context.Context, t *fleet.Turn) (map[string]fleet.Schedule, error) {
 	mates := c.cfg.Watcher.Mates(t.Watchlist)
 	if len(mates) == 0 {
@@ -192,16 +203,40 @@ func (c *Crew) along(ctx context.Context, t *fleet.Turn) (map[string]fleet.Sched
 	if err != nil {
 		return nil, err
 	}
+	called, err := c.queue.Called(ctx, mates)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	if t.Due.After(now) {
 		now = t.Due // by the bus's clock it is
 	}
-	for name, s := range armed {
-		if s.Due.After(now) || s.Due.IsZero() {
-			delete(armed, name)
+	due := func(s fleet.Schedule) bool { return !s.Due.After(now) && !s.Due.IsZero() }
+	var mu sync.Mutex
+	along := map[string]fleet.Schedule{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(armers)
+	for _, name := range mates {
+		s, is := armed[name]
+		if !is {
+			s = called[name]
 		}
+		if !due(s) {
+			continue
+		}
+		// A replica that lags may have what was read since; its counts would be told.
+		g.Go(func() error {
+			s, is, err := c.queue.Latest(ctx, name)
+			if err != nil || !is || !due(s) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			along[name] = s
+			return nil
+		})
 	}
-	return armed, nil
+	return along, g.Wait()
 }
 
 // schedule is the next turn of a watchlist that was read by a plan. If that changed

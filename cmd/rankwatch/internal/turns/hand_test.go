@@ -170,4 +170,29 @@ func TestOnlyWhatIsDueComesAlong(t *testing.T) {
 	if got := along(0); got != "" {
 		t.Errorf("along come %q", got)
 	}
+	// Turns that nobody has taken yet come along too, until what follows is armed.
+	if err := c.queue.Begin(t.Context(), fleet.Schedule{Watchlist: "two", At: now, Due: now}); err != nil {
+		t.Fatal(err)
+	}
+	turn, err := c.queue.Puller().Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := func() bool {
+		t.Helper()
+		is, err := c.queue.Over(t.Context(), turn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if got := along(time.Second); got != "two false" || over() {
+		t.Errorf("along come %q; the turn is over: %v", got, over())
+	}
+	if err := c.arm(t.Context(), fleet.Schedule{Watchlist: "two", At: now.Add(time.Hour), Due: now.Add(time.Hour)}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := along(time.Second); got != "" || !over() {
+		t.Errorf("along come %q; the turn is over: %v", got, over())
+	}
 }

@@ -24,6 +24,7 @@ type news struct {
 	Revision  uint64             `json:"revision,omitempty"`
 	Events    int                `json:"events,omitempty"`
 	Failures  int                `json:"failures,omitempty"`
+	Attempts  uint64             `json:"attempts,omitempty"`
 	Condition *watcher.Condition `json:"condition,omitempty"`
 }
 
@@ -63,7 +64,7 @@ func (c *Crew) heard(m *nats.Msg) {
 	c.cfg.Watcher.Hear(watcher.Standing{
 		Watchlist: watcher.Watchlist{Name: n.Watchlist},
 		Tried:     n.Tried, Read: n.Read, Next: n.Next, Outcome: n.Outcome, Reason: n.Reason, Detail: n.Detail,
-		Revision: n.Revision, Events: n.Events, Failures: n.Failures, Condition: n.Condition,
+		Revision: n.Revision, Events: n.Events, Failures: n.Failures, Attempts: n.Attempts, Condition: n.Condition,
 	})
 }
 
@@ -76,7 +77,7 @@ func (c *Crew) tell(watchlist string) {
 	data, err := json.Marshal(news{
 		Watchlist: watchlist, Writer: c.cfg.Writer,
 		Tried: s.Tried, Read: s.Read, Next: s.Next, Outcome: s.Outcome, Reason: s.Reason, Detail: s.Detail,
-		Revision: s.Revision, Events: s.Events, Failures: s.Failures, Condition: s.Condition,
+		Revision: s.Revision, Events: s.Events, Failures: s.Failures, Attempts: s.Attempts, Condition: s.Condition,
 	})
 	if err == nil {
 		err = c.cfg.Conn.Publish(newsSubject(c.cfg.Prefix), data)

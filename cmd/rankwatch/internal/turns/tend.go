@@ -157,6 +157,9 @@ func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 		if wanted[name] {
 			continue
 		}
+		if c.order.Load() != mine {
+			return order, nil // it may be back; the new file's look decides
+		}
 		if err := c.retire(ctx, name); err != nil {
 			c.log.Warn("a watchlist that is gone could not be told so yet", "watchlist", name, "err", err)
 			continue
@@ -165,8 +168,8 @@ func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 			return order, err
 		}
 	}
-	if order == mine {
-		return mine, nil
+	if order == mine || c.order.Load() != mine {
+		return order, nil
 	}
 	if err := c.retireGone(ctx, wanted, armed, called); err != nil {
 		return order, err
@@ -185,7 +188,7 @@ func (c *Crew) retireGone(ctx context.Context, wanted, armed, called map[string]
 		return err
 	}
 	for _, name := range known {
-		if wanted[name] || armed[name] || called[name] {
+		if _, is := c.cfg.Watcher.Plan(name); is || wanted[name] || armed[name] || called[name] {
 			continue
 		}
 		if err := c.retire(ctx, name); err != nil {
@@ -278,7 +281,12 @@ func (c *Crew) rearm(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	read := map[string]bool{} // feeds that somebody reads at once
+	type reading struct {
+		feed string
+		at   int64
+	}
+	read := map[reading]bool{} // those that somebody makes
+	now := time.Now()
 	var readers, followers []fleet.Schedule
 	for _, name := range names {
 		s, is := all[name]
@@ -289,17 +297,17 @@ func (c *Crew) rearm(ctx context.Context, names []string) error {
 		if !changed {
 			continue
 		}
-		s.At, s.Due, s.Order = due, due, c.order.Load()
+		at := now
+		if due.After(time.Now()) {
+			at = due
+		}
+		s.At, s.Due, s.Order = at, at, c.order.Load()
 		s.Plan, _ = c.cfg.Watcher.Plan(name)
-		feed := c.cfg.Watcher.FeedOf(name)
-		switch {
-		case due.After(time.Now()):
-			readers = append(readers, s)
-		case read[feed]:
-			s.At = due.Add(grace)
+		if r := (reading{c.cfg.Watcher.FeedOf(name), at.UnixNano()}); read[r] {
+			s.At = at.Add(grace)
 			followers = append(followers, s)
-		default:
-			read[feed] = true
+		} else {
+			read[r] = true
 			readers = append(readers, s)
 		}
 	}

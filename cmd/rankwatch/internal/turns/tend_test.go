@@ -1,6 +1,7 @@
 package turns
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -86,5 +87,46 @@ func TestOfChangedWatchlistsOneReadsForAll(t *testing.T) {
 	wantOneReader(t, c, began)
 	if n := c.Stats().Armed; n != 4 {
 		t.Errorf("%d were armed, not 4", n)
+	}
+}
+
+// Only when they are read has changed; what was read last is long ago, or not.
+func TestOfWatchlistsOfAnotherIntervalOneReadsForAll(t *testing.T) {
+	t.Parallel()
+	for every, past := range map[string]bool{"1m": true, "12h": false} {
+		c := aQueuedCrew(t)
+		names := []string{"one", "two"}
+		read := time.Now().Add(-30 * time.Minute)
+		for _, name := range names {
+			plan, _ := c.cfg.Watcher.Plan(name)
+			s := fleet.Schedule{Watchlist: name, At: read.Add(time.Hour), Due: read.Add(time.Hour), Plan: plan}
+			s.Carry = fmt.Appendf(nil, `{"record":{"tick":%q,"fingerprint":"f"}}`, read.Format(time.RFC3339Nano))
+			if err := c.queue.Begin(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.cfg.Watcher.Reload(parsed(t, strings.Replace(someLists, "every: 1h", "every: "+every, 1)))
+		began := time.Now()
+		if err := c.rearm(t.Context(), names); err != nil {
+			t.Fatal(err)
+		}
+		var first, second fleet.Schedule
+		for _, name := range names {
+			s, is, err := c.queue.Latest(t.Context(), name)
+			if err != nil || !is {
+				t.Fatal(name, is, err)
+			}
+			if first.Watchlist == "" || s.At.Before(first.At) {
+				first, second = s, first
+			} else {
+				second = s
+			}
+		}
+		if !first.Due.Equal(second.Due) || second.At.Sub(first.At) != grace || !first.At.Equal(first.Due) {
+			t.Errorf("every %s: %+v and %+v", every, first, second)
+		}
+		if first.Due.Before(began) || past != first.Due.Before(began.Add(time.Minute)) {
+			t.Errorf("every %s: due in %v", every, time.Until(first.Due))
+		}
 	}
 }

@@ -202,7 +202,10 @@ func (a *audit) check(ctx context.Context, lists []string) error {
 	}
 	// What is filed under a name that no board or status has.
 	for _, f := range a.faults {
-		a.strange = append(a.strange, f)
+		known := slices.ContainsFunc(a.strange, func(s *recount.Fault) bool { return s.Sequence == f.Sequence })
+		if !known { // another pass came by it
+			a.strange = append(a.strange, f)
+		}
 	}
 	return nil
 }
