@@ -40,7 +40,7 @@ type crew struct {
 }
 
 var (
-	turnsDesc     = desc("turns_total", "Turns that this worker took and that ended, by how: done, back (handed back) or lost (not kept in time, so that another worker reads).", "result")
+	turnsDesc     = desc("turns_total", "Turns that this worker took and that ended, by how: done, over (read before, or along with another one, or its watchlist is gone), back (handed back) or lost (not kept in time, so that another worker reads).", "result")
 	retakenDesc   = desc("turns_retaken_total", "Turns taken that some worker had before and handed back or let go.")
 	latenessDesc  = desc("turn_lateness_seconds", "How long after they were due the turns were begun that this worker read to the end.")
 	readingDesc   = desc("turns_in_progress", "Turns that this worker has now.")
@@ -65,7 +65,7 @@ func (c *crew) Describe(ch chan<- *prometheus.Desc) {
 
 func (c *crew) Collect(ch chan<- prometheus.Metric) {
 	out, me := sink(ch), c.of.Member()
-	for result, n := range map[string]uint64{"done": me.Stats.Turns, "back": me.Stats.Back, "lost": me.Stats.Lost} {
+	for result, n := range map[string]uint64{"done": me.Stats.Turns, "over": me.Stats.Over, "back": me.Stats.Back, "lost": me.Stats.Lost} {
 		out.counter(turnsDesc, float64(n), result)
 	}
 	out.counter(retakenDesc, float64(me.Stats.Retaken))

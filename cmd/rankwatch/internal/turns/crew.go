@@ -96,6 +96,7 @@ type Crew struct {
 type Stats struct {
 	Turns     uint64        // that were read to the end
 	Retaken   uint64        // of those taken, had before by somebody who let them go
+	Over      uint64        // of no use any more: read along with another one, or before, or the watchlist is gone
 	Back      uint64        // handed back
 	Lost      uint64        // not kept to the end
 	Armed     uint64        // schedules that were missing, or changed

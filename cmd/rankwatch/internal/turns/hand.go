@@ -86,12 +86,14 @@ func (c *Crew) take(ctx context.Context, lane *fastmoss.Lane, t *fleet.Turn) {
 		c.count(func(s *Stats) { s.Lost++ })
 		c.log.Warn("turn not kept in time; another worker reads", "watchlist", t.Watchlist, "err", err)
 	case done:
-		if err == nil {
-			c.count(func(s *Stats) {
-				s.Turns++
-				s.Lateness.add(lateness)
-			})
-		}
+		c.count(func(s *Stats) {
+			if err != nil {
+				s.Over++
+				return
+			}
+			s.Turns++
+			s.Lateness.add(lateness)
+		})
 		if err := t.Done(end); err != nil {
 			c.log.Debug("turn comes again", "watchlist", t.Watchlist, "err", err)
 		}
