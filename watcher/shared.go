@@ -3,6 +3,7 @@ package watcher
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -87,8 +88,8 @@ const mostAhead = time.Hour
 // carry is what a reader leaves for the next one, which may be another worker:
 // what the stream does not tell, since no board was worth publishing.
 type carry struct {
-	Writer   string          `json:"writer,omitempty"` // who left it
-	Revision uint64          `json:"revision"`         // of the board that it belongs to
+	ID       string          `json:"id,omitempty"`
+	Revision uint64          `json:"revision"` // of the board that it belongs to
 	Record   json.RawMessage `json:"record,omitempty"`
 	Failures int             `json:"failures,omitempty"` // in a row
 	Board    uint64          `json:"board,omitempty"`    // the sequence of the last one
@@ -217,6 +218,10 @@ func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 		c = carry{Revision: c.Revision}
 	}
 	at := time.Now()
+	before, err := w.cfg.Store.Load(t.Watchlist)
+	if err != nil {
+		return err
+	}
 	asked, err := w.cfg.Shared.Sync(ctx, t.Watchlist, c.known())
 	if err != nil {
 		return err
@@ -225,38 +230,63 @@ func (w *Worker) prepare(ctx context.Context, j *job, t Turn) error {
 		at = c.Asked
 	}
 	j.asked[t.Watchlist] = at
-	if len(c.Record) == 0 {
-		return nil
+	after, err := w.cfg.Store.Load(t.Watchlist)
+	if err != nil || after.Version == before.Version && w.goesOnFrom(t.Watchlist, c.ID) {
+		return err
 	}
 	for range staleTries {
 		if err = w.recall(t.Watchlist, c); !errors.Is(err, ErrStale) {
 			break
 		}
 	}
+	if err == nil {
+		w.goOnFrom(t.Watchlist, c.ID)
+	}
 	return err
 }
 
+// goesOnFrom says that this worker's record is what was left, or of attempts after
+// it, and so more: it left that itself, or its turn comes again.
+func (w *Worker) goesOnFrom(name, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.lists[name]
+	if e == nil || id == "" || e.from != id && e.to != id {
+		return false
+	}
+	e.from = id
+	return true
+}
+
+func (w *Worker) goOnFrom(name, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e := w.lists[name]; e != nil {
+		e.from, e.to = id, ""
+	}
+}
+
 // recall makes the record that was left the stored one, if no board was published
-// since and it counts more attempts. Of two attempts at one turn that counts which
-// ended it. The condition is what the last status told. Times are not compared: each
-// worker has its own clock.
+// since. The condition is what the last status told. If nothing was left, as for a
+// schedule that was lost, what others read since is unknown, and a loss that waits
+// for its confirmation may be one that they have seen to be none.
 func (w *Worker) recall(name string, c carry) error {
 	l, err := w.cfg.Store.Load(name)
-	if err != nil || l.Revision != c.Revision || l.Broken {
-		return err
-	}
-	left, err := decodeRecord(c.Record)
-	if err != nil {
+	if err != nil || len(c.Record) > 0 && l.Revision != c.Revision || l.Broken || len(l.Record) == 0 {
 		return err
 	}
 	now, err := decodeRecord(l.Record)
 	if err != nil {
 		return err
 	}
-	if left.Attempts < now.Attempts || left.Attempts == now.Attempts && c.Writer == w.cfg.Writer {
-		return nil
+	left := now
+	left.Guard = nil
+	if len(c.Record) > 0 {
+		if left, err = decodeRecord(c.Record); err != nil {
+			return err
+		}
+		left.Condition = now.Condition
 	}
-	left.Condition = now.Condition
 	data, err := json.Marshal(left)
 	if err != nil {
 		return fmt.Errorf("encode record of %s: %w", name, err)
@@ -285,7 +315,7 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 	if err != nil {
 		return Served{}, err
 	}
-	left := carry{Writer: w.cfg.Writer, Revision: l.Revision, Record: l.Record, Board: marks.Board, Status: marks.Status, Head: marks.Head, Asked: j.asked[name]}
+	left := carry{ID: rand.Text(), Revision: l.Revision, Record: l.Record, Board: marks.Board, Status: marks.Status, Head: marks.Head, Asked: j.asked[name]}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.lists[name]
@@ -300,7 +330,7 @@ func (w *Worker) served(ctx context.Context, j *job, name string) (Served, error
 	if s.Next, s.Follows = w.schedule.Follows(name); !s.Follows {
 		s.Next, _ = w.schedule.At(name)
 	}
-	e.next = s.Next
+	e.next, e.to = s.Next, left.ID
 	s.Carry, err = json.Marshal(left)
 	if err != nil {
 		return Served{}, fmt.Errorf("encode what is left of %s: %w", name, err)

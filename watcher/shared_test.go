@@ -348,6 +348,16 @@ func TestATurnThatComesAgainTakesNothingBack(t *testing.T) {
 		t.Errorf("%d unchanged readings, not 2", n)
 	}
 	h = newHub(t, oneListOf(""))
+	a = h.join("a")
+	h.want(a.reads("a9 b8"), "baseline 1 first")
+	h.want(a.reads("a9 b8"), "")
+	left = h.carried["us"] // its own
+	h.want(a.reads("a9 b8"), "")
+	h.carried["us"] = left
+	if n := unchanged(h, a); n != 2 {
+		t.Errorf("%d unchanged readings, not 2", n)
+	}
+	h = newHub(t, oneListOf(""))
 	a, b = h.join("a"), h.join("b")
 	h.want(b.reads("a9 b8"), "baseline 1 first")
 	left = h.carried["us"]
@@ -427,6 +437,20 @@ func TestTheGuardIsConfirmedByAnyWorker(t *testing.T) {
 	h.want(b.reads("e9"), "status us waiting loss")
 	h.want(c.reads("a9"), "status us recovered loss")
 	h.want(a.reads("e9"), "status us waiting loss")
+}
+
+// What the last reader left may be lost, with the schedules or with a watchlist that
+// was away for a while. A loss that somebody saw to be none is not confirmed then.
+func TestALossIsNotConfirmedByWhoMissedThatItWasNone(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, oneListOf(", guard: {confirm: 2}"))
+	a, b := h.join("a"), h.join("b")
+	h.want(a.reads("a9 b8 c7 d6"), "baseline 1 first")
+	h.want(a.reads("a9"), "status us waiting loss")
+	h.want(b.reads("a9 b8 c7 d6"), "status us recovered loss")
+	h.carried["us"] = nil
+	h.want(a.reads("a9"), "status us waiting loss")
+	h.want(b.reads("a9"), "dropped b, dropped c, dropped d, changed 2, status us recovered loss")
 }
 
 func TestMissesCountAcrossWorkers(t *testing.T) {

@@ -87,6 +87,7 @@ type entry struct {
 	fenced    bool
 	tokenHeld bool      // put off until the token works again
 	failures  int       // in a row
+	from, to  string    // names what was left that this worker's record goes on from, and what it left itself
 	next      time.Time // as whoever read it last planned it; of shared ones
 	standing  Standing
 	version   uint64 // in the store, that the standing's condition is of

@@ -63,6 +63,7 @@ type Queue struct {
 	js       jetstream.JetStream
 	name     string
 	consumer atomic.Pointer[jetstream.Consumer]
+	opened   bool // by OpenQueue
 }
 
 // StreamName is the name of the stream that holds an installation's turns.
@@ -82,6 +83,7 @@ func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, err
 	if err := q.Setup(ctx, limits); err != nil {
 		return nil, err
 	}
+	q.opened = true
 	return q, nil
 }
 
@@ -95,10 +97,16 @@ func (q *Queue) Setup(ctx context.Context, limits Limits) error {
 		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
 		AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: true,
 	}
-	if _, err := q.js.CreateOrUpdateStream(ctx, conf); err != nil {
+	s, err := q.js.Stream(ctx, q.name)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return q.setupError("stream", err)
 	}
-	return q.limit(ctx, limits)
+	used := q.opened || err == nil && s.CachedInfo().State.Msgs > 0
+	s, err = q.js.CreateOrUpdateStream(ctx, conf)
+	if err != nil {
+		return q.setupError("stream", err)
+	}
+	return q.limit(ctx, limits, used, s.CachedInfo().TimeStamp)
 }
 
 func (q *Queue) setupError(what string, err error) error {
@@ -109,13 +117,22 @@ func (q *Queue) setupError(what string, err error) error {
 	return fmt.Errorf("fleet: set up %s %s: %w", what, q.name, err)
 }
 
-func (q *Queue) limit(ctx context.Context, l Limits) error {
-	c, err := q.js.CreateOrUpdateConsumer(ctx, q.name, jetstream.ConsumerConfig{
+// limit sets the consumer up. Of a used stream the one that was lost had given out
+// turns, which a new one knows nothing of: it gives out none until their readers are
+// done, or have lost them. now is the server's time.
+func (q *Queue) limit(ctx context.Context, l Limits, used bool, now time.Time) error {
+	conf := jetstream.ConsumerConfig{
 		Durable: turns, Description: "every worker of the fleet pulls from this one",
 		FilterSubject: q.turnSubject("*"), AckPolicy: jetstream.AckExplicitPolicy, AckWait: q.cfg.AckWait,
 		MaxAckPending: l.Readings, MaxWaiting: maxWaiting,
 		Metadata: map[string]string{rateKey: strconv.FormatFloat(l.Rate, 'g', -1, 64)},
-	})
+	}
+	if used && !now.IsZero() {
+		// The server ignores it where there is a consumer.
+		until := now.Add(q.cfg.AckWait)
+		conf.PauseUntil = &until
+	}
+	c, err := q.js.CreateOrUpdateConsumer(ctx, q.name, conf)
 	if err != nil {
 		return q.setupError("consumer of", err)
 	}

@@ -251,6 +251,52 @@ func TestWhoBeginsTogetherBeginsOneSeries(t *testing.T) {
 	}
 }
 
+// A consumer that was lost had given out turns, which their readers still have.
+func TestAnotherConsumerGivesOutNothingWhileTurnsAreHeld(t *testing.T) {
+	t.Parallel()
+	srv := aBus(t)
+	paused := func(q *Queue) bool {
+		t.Helper()
+		c, err := q.js.Consumer(within(t), q.name, turns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.CachedInfo().Paused
+	}
+	q := aQueue(t, srv, longWait, oneReading)
+	if paused(q) {
+		t.Error("a new queue gives out nothing")
+	}
+	mustArm(t, q, "a", 0, 1, 0)
+	for name, again := range map[string]func(){
+		"set up again":     func() { mustSetup(t, q) },
+		"found by another": func() { aQueue(t, srv, longWait, oneReading) },
+	} {
+		if err := q.js.DeleteConsumer(within(t), q.name, turns); err != nil {
+			t.Fatal(err)
+		}
+		again()
+		again() // does not end it
+		if !paused(q) {
+			t.Errorf("%s: turns that are held are given out", name)
+		}
+	}
+	if err := q.js.DeleteStream(within(t), q.name); err != nil {
+		t.Fatal(err)
+	}
+	mustSetup(t, q)
+	if !paused(q) {
+		t.Error("a new stream gives out what is held")
+	}
+}
+
+func mustSetup(t *testing.T, q *Queue) {
+	t.Helper()
+	if err := q.Setup(within(t), oneReading); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestATurnIsCalledOnceAndTellsWhatWasLeft(t *testing.T) {
 	t.Parallel()
 	q := aQueue(t, aBus(t), longWait, oneReading)

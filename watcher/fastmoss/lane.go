@@ -43,14 +43,20 @@ func (l *Lane) Rest(ctx context.Context) error { return l.pace.rest(ctx) }
 
 // Page is Client.Page at the lane's pace.
 func (l *Lane) Page(ctx context.Context, q Query, page, size int) (Page, error) {
-	p, err := l.retry(ctx, q, page, size)
+	return l.PageWhile(ctx, func() error { return nil }, q, page, size)
+}
+
+// PageWhile is Page as long as while returns nil. It is asked when a call has waited
+// for its time and is about to be made, and its error ends the question.
+func (l *Lane) PageWhile(ctx context.Context, while func() error, q Query, page, size int) (Page, error) {
+	p, err := l.retry(ctx, while, q, page, size)
 	if err != nil {
 		return Page{}, fmt.Errorf("page %d: %w", page, err)
 	}
 	return p, nil
 }
 
-func (l *Lane) retry(ctx context.Context, q Query, page, size int) (Page, error) {
+func (l *Lane) retry(ctx context.Context, while func() error, q Query, page, size int) (Page, error) {
 	c := l.client
 	if err := checkPage(page, size); err != nil {
 		return Page{}, err
@@ -58,7 +64,7 @@ func (l *Lane) retry(ctx context.Context, q Query, page, size int) (Page, error)
 	body := q.AppendJSON(make([]byte, 0, 512), page, size)
 	var wait *backoff.ExponentialBackOff
 	for attempt, malformed := 1, 0; ; attempt++ {
-		p, err := l.attempt(ctx, question{body, page, size, attempt})
+		p, err := l.attempt(ctx, question{body, page, size, attempt, while})
 		if err == nil {
 			return p, nil
 		}
@@ -114,6 +120,10 @@ func (l *Lane) attempt(ctx context.Context, q question) (Page, error) {
 	for replaced := false; ; replaced = true {
 		p, err := l.admit(ctx)
 		if err != nil {
+			return Page{}, err
+		}
+		if err := q.while(); err != nil {
+			p.leave()
 			return Page{}, err
 		}
 		started := time.Now()

@@ -221,3 +221,39 @@ func TestStatsTellOfLanesThatWait(t *testing.T) {
 		}
 	})
 }
+
+// What a turn allowed when it began may not be allowed any more once the call has
+// waited for its time, or is made again.
+func TestACallIsAllowedJustBeforeItIsMade(t *testing.T) {
+	errLost := errors.New("lost")
+	for name, status := range map[string]int{"after its pace": 200, "before it is made again": 503} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(c *Config) { c.Rate = 1 }, func(t *testing.T, s *source, c *Client) {
+				l := c.Lane(0.1)
+				allowed := true
+				ask := func() error {
+					_, err := l.PageWhile(t.Context(), func() error {
+						if !allowed {
+							return errLost
+						}
+						allowed = status == 200
+						return nil
+					}, Query{}, 1, MaxPageSize)
+					return err
+				}
+				if status == 200 {
+					s.says(200, listOf(vendorItem))
+					if err := ask(); err != nil {
+						t.Fatal(err)
+					}
+					time.AfterFunc(5*time.Second, func() { allowed = false }) // while the pace is waited for
+				} else {
+					s.says(status, "")
+				}
+				if err := ask(); !errors.Is(err, errLost) || s.count() != 1 {
+					t.Errorf("%v after %d calls", err, s.count())
+				}
+			})
+		})
+	}
+}

@@ -14,6 +14,7 @@ import (
 type question struct {
 	body                []byte
 	page, size, attempt int
+	while               func() error // has to allow the call, just before it
 }
 
 // span is one call as a trace shows it: without the waits for gate and pace

@@ -85,6 +85,15 @@ func (l *lease) held() bool {
 	return time.Now().Before(l.until)
 }
 
+// check is asked before each call. A process that stood still finds out here.
+func (l *lease) check() error {
+	if !l.held() {
+		l.lost()
+		return errLost
+	}
+	return nil
+}
+
 // leased makes calls as long as the turn is held.
 type leased struct {
 	lane  *fastmoss.Lane
@@ -93,11 +102,10 @@ type leased struct {
 }
 
 func (s leased) Page(ctx context.Context, q fastmoss.Query, page, size int) (fastmoss.Page, error) {
-	if !s.lease.held() {
-		s.lease.lost()
-		return fastmoss.Page{}, errLost
+	if err := s.lease.check(); err != nil {
+		return fastmoss.Page{}, err
 	}
-	p, err := s.lane.Page(ctx, q, page, size)
+	p, err := s.lane.PageWhile(ctx, s.lease.check, q, page, size)
 	if err != nil {
 		s.learn(err)
 	}

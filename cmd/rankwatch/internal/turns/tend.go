@@ -183,7 +183,9 @@ func (c *Crew) arrange(ctx context.Context, order uint64) (uint64, error) {
 // retireGone tells of watchlists that the stream knows and nothing else does, as
 // after the move of a single worker, or of a schedule that was lost.
 func (c *Crew) retireGone(ctx context.Context, wanted, armed, called map[string]bool) error {
-	known, err := c.cfg.Told(ctx)
+	told, cancel := context.WithTimeout(ctx, toldTime+time.Duration(len(wanted))*time.Millisecond/4)
+	known, err := c.cfg.Told(told)
+	cancel()
 	if err != nil {
 		return err
 	}
@@ -197,6 +199,10 @@ func (c *Crew) retireGone(ctx context.Context, wanted, armed, called map[string]
 	}
 	return nil
 }
+
+// toldTime bounds the list of what the stream knows, which a new file waits for, and
+// which takes longer with more watchlists.
+const toldTime = 3 * time.Second
 
 // retireTime bounds what telling the end of one watchlist may take.
 const retireTime = 30 * time.Second
