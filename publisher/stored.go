@@ -173,9 +173,27 @@ var errNoMessage = errors.New("an answer without a message")
 // errStop ends each early.
 var errStop = errors.New("stop")
 
+// eachTries is how often a consumer is asked for that a busy cluster lost before it
+// gave anything.
+const eachTries = 3
+
 // each calls fn for every message that a consumer with conf finds now, in
 // order, until fn fails or returns errStop.
-func (p *Publisher) each(ctx context.Context, conf jetstream.ConsumerConfig, fn func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
+func (p *Publisher) each(ctx context.Context, conf jetstream.ConsumerConfig, fn func(jetstream.Msg, *jetstream.MsgMetadata) error) (err error) {
+	began := false
+	for range eachTries {
+		err = p.eachOnce(ctx, conf, func(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+			began = true
+			return fn(m, meta)
+		})
+		if began || !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			break
+		}
+	}
+	return err
+}
+
+func (p *Publisher) eachOnce(ctx context.Context, conf jetstream.ConsumerConfig, fn func(jetstream.Msg, *jetstream.MsgMetadata) error) error {
 	conf.AckPolicy = jetstream.AckNonePolicy
 	conf.InactiveThreshold = time.Minute
 	conf.MemoryStorage = true

@@ -21,13 +21,14 @@ func hangups() (signals <-chan os.Signal, stop func()) {
 }
 
 // A reloader hands new watchlists on while the worker runs. A bad file changes
-// nothing but the log.
+// nothing but the log, and what a fleet shows of this worker.
 type reloader struct {
-	path  string
-	known []byte // content of the file that the worker runs with
-	apply func(lists []watcher.Watchlist, data []byte)
-	hup   <-chan os.Signal
-	log   *slog.Logger
+	path    string
+	known   []byte // content of the file that the worker runs with
+	apply   func(lists []watcher.Watchlist, data []byte)
+	refused func(data []byte)
+	hup     <-chan os.Signal
+	log     *slog.Logger
 }
 
 func (r *reloader) run(ctx context.Context) error {
@@ -60,6 +61,9 @@ func (r *reloader) run(ctx context.Context) error {
 
 func (r *reloader) take(cause string, lists []watcher.Watchlist, data []byte, err error) {
 	if err != nil {
+		if data != nil {
+			r.refused(data)
+		}
 		r.log.Error("reload refused, old watchlists stay", "file", r.path, "cause", cause, "err", err)
 		return
 	}

@@ -83,7 +83,7 @@ func run(ctx context.Context, stderr io.Writer) error {
 	log.Info("started", "version", version.String(), "watchlists", len(lists), "data_dir", s.DataDir, "stream", s.Stream, "prefix", s.Prefix, "writer", w.Writer())
 	// Parsing a large watchlist file takes much more than what it leaves.
 	debug.FreeOSMemory()
-	r := reloader{path: s.Watchlists, known: data, apply: w.Reload, hup: hup, log: log}
+	r := reloader{path: s.Watchlists, known: data, apply: w.Reload, refused: w.Refused, hup: hup, log: log}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(gctx) })
 	g.Go(func() error { return r.run(gctx) })

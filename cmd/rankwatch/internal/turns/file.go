@@ -20,6 +20,15 @@ func (c *Crew) Offer(data []byte) {
 	}
 }
 
+// Unreadable notes that this worker's file is one that nobody can use.
+func (c *Crew) Unreadable(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.file = data
+	c.compare()
+	c.told = true // with its mistakes
+}
+
 // offer offers this worker's file, at the start and whenever it changes.
 func (c *Crew) offer(ctx context.Context) error {
 	data := c.cfg.File
@@ -46,17 +55,19 @@ func (c *Crew) offerOnce(ctx context.Context, data []byte) error {
 	c.mu.Unlock()
 	switch verdict {
 	case fleet.Old:
-		c.mu.Lock()
-		c.told = true
-		c.mu.Unlock()
 		c.log.Warn("the watchlist file here is an old one of the fleet and does not count; bring it up to date, or change it (a comment is enough) if it is to count again",
 			"fleet_file", f.Hash, "order", f.Order, "from", f.Writer)
 	case fleet.New:
 		c.log.Info("the watchlist file here is the fleet's from now on", "file", f.Hash, "order", f.Order)
 	}
 	c.apply(f)
-	if verdict == fleet.New {
+	switch verdict {
+	case fleet.New:
 		c.nudge()
+	case fleet.Old:
+		c.mu.Lock()
+		c.told = true // just now
+		c.mu.Unlock()
 	}
 	return nil
 }

@@ -275,6 +275,14 @@ func (w *Worker) Reload(lists []watcher.Watchlist, data []byte) {
 	w.watcher.Reload(lists)
 }
 
+// Refused notes that the watchlist file is one that cannot be used, which others of
+// a fleet are to see.
+func (w *Worker) Refused(data []byte) {
+	if w.crew != nil {
+		w.crew.Unreadable(data)
+	}
+}
+
 // Run works until ctx ends, and returns nil then. Readings stop first; what
 // they committed is published for a bounded time, and what then still waits
 // stays in the state. Everything is closed when it returns.

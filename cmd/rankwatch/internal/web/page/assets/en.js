@@ -26,7 +26,7 @@ export default {
   'error.network': 'rankwatch does not answer. Is it running, and can you reach it from here?',
   'error.retry': 'Try again',
   'error.stale': 'The last refresh failed; what you see is from {when}.',
-  'error.503': 'The message bus is away, so history cannot be read. Watchlists that were read before are still read, and their events will come once it is back.',
+  'error.503': 'The message bus is away, so history cannot be read. A worker that is alone goes on reading watchlists that were read before, and their events will come once it is back; workers that share their watchlists read nothing until then.',
   'error.421': 'rankwatch does not answer to this host name. Add it to RANKWATCH_HTTP_HOSTS, or open the page by the address it listens on.',
 
   'token.title': 'This page needs a token',
@@ -79,7 +79,7 @@ export default {
   'standing.unknown': 'How this watchlist is doing is not known: rankwatch did not say.',
 
   'bus.title': 'The message bus is away',
-  'bus.text': 'Watchlists that were read before are still read, and their events wait in the worker; they arrive in order once the bus is back. Watchlists that are new here wait for it, since the stream may hold their history. Revisions, boards and history cannot be shown until then.',
+  'bus.text': 'Workers that share their watchlists read nothing until the bus is back. A worker that is alone goes on reading those that were read before, and their events wait in it; they arrive in order once the bus is back. Watchlists that are new here wait for it, since the stream may hold their history. Revisions, boards and history cannot be shown until then.',
   'token.condition.denied': 'FastMoss refuses the API token',
   'token.condition.quota': 'The API token has reached its limit',
   'token.condition.denied.do': 'No watchlist can be read. Put a valid token in place; a changed token file is noticed without a restart.',
