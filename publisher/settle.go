@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -181,7 +182,11 @@ func (p *Publisher) adopt(ctx context.Context, c event.Chain, v view) error {
 		return fmt.Errorf("publisher: adopt %s: %w", c.Watchlist, err)
 	}
 	p.stats.update(func(s *Stats) { s.Adopted++ })
-	p.log.Warn("watchlist taken over from the stream", "watchlist", c.Watchlist, "revision", v.board.Revision, "head", t != nil, "dropped", dropped)
+	level := slog.LevelWarn
+	if p.cfg.Shared {
+		level = slog.LevelInfo // somebody reads a watchlist along whose turn another worker has
+	}
+	p.log.Log(ctx, level, "watchlist taken over from the stream", "watchlist", c.Watchlist, "revision", v.board.Revision, "head", t != nil, "dropped", dropped)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,13 +231,14 @@ func TestACallIsAllowedJustBeforeItIsMade(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(c *Config) { c.Rate = 1 }, func(t *testing.T, s *source, c *Client) {
 				l := c.Lane(0.1)
-				allowed := true
+				var allowed atomic.Bool
+				allowed.Store(true)
 				ask := func() error {
 					_, err := l.PageWhile(t.Context(), func() error {
-						if !allowed {
+						if !allowed.Load() {
 							return errLost
 						}
-						allowed = status == 200
+						allowed.Store(status == 200)
 						return nil
 					}, Query{}, 1, MaxPageSize)
 					return err
@@ -246,7 +248,7 @@ func TestACallIsAllowedJustBeforeItIsMade(t *testing.T) {
 					if err := ask(); err != nil {
 						t.Fatal(err)
 					}
-					time.AfterFunc(5*time.Second, func() { allowed = false }) // while the pace is waited for
+					time.AfterFunc(5*time.Second, func() { allowed.Store(false) }) // while the pace is waited for
 				} else {
 					s.says(status, "")
 				}
