@@ -383,14 +383,14 @@ func (t *Turn) Progress(ctx context.Context) error {
 // has become a turn already. Such a turn is to be ended; read again, it would arm a
 // second series.
 func (q *Queue) Over(ctx context.Context, t *Turn) (bool, error) {
-	m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": q.anySubject(t.Watchlist)})
+	m, err := q.last(ctx, t.Watchlist)
 	return m != nil && t.place > 0 && m.Sequence > t.place, err
 }
 
 // Latest returns the schedule of a watchlist as the leader has it, or, with Sequence
 // 0, what its turn carries that is not done; false if there is neither.
 func (q *Queue) Latest(ctx context.Context, watchlist string) (s Schedule, found bool, err error) {
-	m, err := leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": q.anySubject(watchlist)})
+	m, err := q.last(ctx, watchlist)
 	if err != nil || m == nil {
 		return s, false, err
 	}
@@ -401,6 +401,11 @@ func (q *Queue) Latest(ctx context.Context, watchlist string) (s Schedule, found
 		s.Sequence = m.Sequence
 	}
 	return s, true, nil
+}
+
+// last is a watchlist's schedule or turn, whichever came last, nil if there is none.
+func (q *Queue) last(ctx context.Context, watchlist string) (*jetstream.RawStreamMsg, error) {
+	return leaderGet(ctx, q.cfg.Conn, q.cfg.Timeout, q.name, map[string]any{"last_by_subj": q.anySubject(watchlist)})
 }
 
 // Done ends the turn. Arm the next one before.

@@ -181,12 +181,14 @@ func TestFleetScale(t *testing.T) {
 	idle(t, nc)
 	once(t, nc, n)
 	if n > 1000 {
-		turnsBefore, before := readSoFar(t, nc), make([]time.Duration, workers)
+		before := make([]time.Duration, workers)
+		readBefore, _ := readSoFar(t, nc)
 		for i, w := range running {
 			before[i] = spent(t, w)
 		}
 		<-time.After(time.Minute) // of the watchlists' own rhythm
-		t.Logf("in a minute %d hourly watchlists are due", readSoFar(t, nc)-turnsBefore)
+		read, _ := readSoFar(t, nc)
+		t.Logf("in a minute %d hourly watchlists are due", read-readBefore)
 		for i, w := range running {
 			report(t, fmt.Sprint("worker ", i), w)
 			t.Logf("its processor time in that minute: %s", spent(t, w)-before[i])
@@ -209,31 +211,24 @@ func TestFleetScale(t *testing.T) {
 // again, and of hourly watchlists a few are due in any minute.
 func once(t *testing.T, nc *nats.Conn, want int) {
 	t.Helper()
-	all, err := turns.Ask(t.Context(), nc, "rankwatch", 3*time.Second)
-	if err != nil || len(all) == 0 {
-		t.Fatalf("%d workers answered: %v", len(all), err)
-	}
-	var read, again uint64
-	for _, w := range all {
-		read += w.Stats.Turns
-		again += w.Stats.Retaken
-	}
+	read, again := readSoFar(t, nc)
 	if n := uint64(want); read < n || read > n+n/10+again {
 		t.Errorf("%d turns were read, %d came again; want %d", read, again, want)
 	}
 }
 
-// readSoFar is how many turns the workers have read.
-func readSoFar(t *testing.T, nc *nats.Conn) (n uint64) {
+// readSoFar is how many turns the workers have read, and how many came again.
+func readSoFar(t *testing.T, nc *nats.Conn) (read, again uint64) {
 	t.Helper()
 	all, err := turns.Ask(t.Context(), nc, "rankwatch", 3*time.Second)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d workers answered: %v", len(all), err)
 	}
 	for _, w := range all {
-		n += w.Stats.Turns
+		read += w.Stats.Turns
+		again += w.Stats.Retaken
 	}
-	return n
+	return read, again
 }
 
 // spent is the processor time that a worker has used.

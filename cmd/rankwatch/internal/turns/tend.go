@@ -264,14 +264,9 @@ func (c *Crew) armMissing(ctx context.Context, missing []string) error {
 			}
 			order = order[1:]
 		}
-		// Who is read along must be found waiting.
-		for _, some := range [][]fleet.Schedule{followers, readers} {
-			more, err := c.armAll(ctx, some, c.queue.Begin)
-			n += more
-			c.count(func(s *Stats) { s.Armed += more })
-			if err != nil {
-				return err
-			}
+		more, err := c.armAll(ctx, followers, readers, c.queue.Begin)
+		if n += more; err != nil {
+			return err
 		}
 		if len(order) == 0 && n > 0 {
 			c.log.Info("watchlists without a schedule get a turn now", "watchlists", n)
@@ -317,20 +312,26 @@ func (c *Crew) rearm(ctx context.Context, names []string) error {
 			readers = append(readers, s)
 		}
 	}
-	// Who is read along must be found waiting.
-	for _, some := range [][]fleet.Schedule{followers, readers} {
-		n, err := c.armAll(ctx, some, func(ctx context.Context, s fleet.Schedule) error { return c.queue.Arm(ctx, s, s.Sequence) })
-		c.count(func(s *Stats) { s.Armed += n })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = c.armAll(ctx, followers, readers, func(ctx context.Context, s fleet.Schedule) error { return c.queue.Arm(ctx, s, s.Sequence) })
+	return err
 }
 
-// armAll arms schedules, and returns how many: who finds another one armed leaves
-// it, since somebody else was first, or the turn has come.
-func (c *Crew) armAll(ctx context.Context, all []fleet.Schedule, arm func(context.Context, fleet.Schedule) error) (uint64, error) {
+// armAll arms schedules, and returns how many. Who is read along must be found
+// waiting, so those come first.
+func (c *Crew) armAll(ctx context.Context, followers, readers []fleet.Schedule, arm func(context.Context, fleet.Schedule) error) (n uint64, err error) {
+	for _, some := range [][]fleet.Schedule{followers, readers} {
+		more, err := armEach(ctx, some, arm)
+		c.count(func(s *Stats) { s.Armed += more })
+		if n += more; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// armEach arms schedules at once, and returns how many: who finds another one armed
+// leaves it, since somebody else was first, or the turn has come.
+func armEach(ctx context.Context, all []fleet.Schedule, arm func(context.Context, fleet.Schedule) error) (uint64, error) {
 	var n atomic.Uint64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(armers)
