@@ -213,9 +213,9 @@ func TestWhoBeginsTogetherBeginsOneSeries(t *testing.T) {
 	const names, workers = 40, 3
 	var begun atomic.Int32
 	var g errgroup.Group
-	var q *Queue
+	limits := Limits{Readings: names, Rate: names}
 	for range workers {
-		q = aQueue(t, srv, longWait, Limits{Readings: names, Rate: names})
+		q := aQueue(t, srv, longWait, limits)
 		for i := range names {
 			g.Go(func() error {
 				err := q.Begin(within(t), Schedule{Watchlist: fmt.Sprint("w", i), At: time.Now()})
@@ -233,6 +233,7 @@ func TestWhoBeginsTogetherBeginsOneSeries(t *testing.T) {
 	if n := begun.Load(); n != names {
 		t.Errorf("%d were armed, of %d", n, names)
 	}
+	q := aQueue(t, srv, longWait, limits)
 	p, seen := aPuller(t, q), map[string]bool{}
 	for range names {
 		turn := mustNext(t, p)
