@@ -118,10 +118,7 @@ func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
 // Setup creates the bucket if there is none. OpenFiles did it; a server may have
 // lost it since.
 func (f *Files) Setup(ctx context.Context) error {
-	kv, err := f.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: BucketName(f.cfg.Stream), Description: "rankwatch: what the workers of stream " + f.cfg.Stream + " share",
-		Storage: jetstream.FileStorage, Replicas: max(f.cfg.Replicas, 1), History: 1,
-	})
+	kv, err := f.open(ctx)
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, jetstream.ErrInvalidBucketName):
@@ -136,6 +133,33 @@ func (f *Files) Setup(ctx context.Context) error {
 	}
 	f.kv.Store(&kv)
 	return nil
+}
+
+// open creates the bucket, or takes the one there is, and changes it only where it
+// differs: see Queue.Setup.
+func (f *Files) open(ctx context.Context) (jetstream.KeyValue, error) {
+	want := jetstream.KeyValueConfig{
+		Bucket: BucketName(f.cfg.Stream), Description: "rankwatch: what the workers of stream " + f.cfg.Stream + " share",
+		Storage: jetstream.FileStorage, Replicas: max(f.cfg.Replicas, 1), History: 1,
+	}
+	kv, err := f.js.KeyValue(ctx, want.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = f.js.CreateKeyValue(ctx, want)
+		if errors.Is(err, jetstream.ErrBucketExists) { // by a worker that wants other replicas
+			kv, err = f.js.KeyValue(ctx, want.Bucket)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := kv.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if have := s.Config(); have.Replicas == want.Replicas && have.History == want.History && have.TTL == 0 {
+		return kv, nil
+	}
+	return f.js.UpdateKeyValue(ctx, want)
 }
 
 // bucket is the bucket.

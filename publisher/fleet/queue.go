@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -90,23 +91,40 @@ func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, err
 // Setup creates what is missing of stream and consumer, and makes limits those of
 // the fleet. OpenQueue did it; a server may have lost them since.
 func (q *Queue) Setup(ctx context.Context, limits Limits) error {
-	cfg := q.cfg
-	conf := jetstream.StreamConfig{
-		Name: q.name, Description: "rankwatch: whose turn it is, of the watchlists under " + cfg.Prefix,
-		Subjects:  []string{q.scheduleSubject("*"), q.turnSubject("*")},
-		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
-		AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: true,
-	}
 	s, err := q.js.Stream(ctx, q.name)
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return q.setupError("stream", err)
-	}
 	used := q.opened || err == nil && s.CachedInfo().State.Msgs > 0
-	s, err = q.js.CreateOrUpdateStream(ctx, conf)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = q.js.CreateStream(ctx, q.wanted(nil))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by a worker that wants other replicas
+			s, err = q.js.Stream(ctx, q.name)
+		}
+	}
 	if err != nil {
 		return q.setupError("stream", err)
 	}
+	// No update where nothing changes: each goes through every node of the cluster,
+	// and the server reads a stream's configuration unlocked while somebody creates a
+	// consumer (nats-server 2.15).
+	have := s.CachedInfo().Config
+	if want := q.wanted(have.Metadata); !reflect.DeepEqual(have, want) {
+		if s, err = q.js.UpdateStream(ctx, want); err != nil {
+			return q.setupError("stream", err)
+		}
+	}
 	return q.limit(ctx, limits, used, s.CachedInfo().TimeStamp)
+}
+
+// wanted is what the stream has to be, in a server's words: with the defaults that
+// the server puts, and its own metadata.
+func (q *Queue) wanted(metadata map[string]string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: q.name, Description: "rankwatch: whose turn it is, of the watchlists under " + q.cfg.Prefix,
+		Subjects:  []string{q.scheduleSubject("*"), q.turnSubject("*")},
+		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: max(q.cfg.Replicas, 1),
+		AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: true,
+		MaxConsumers: -1, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
+		Duplicates: 2 * time.Minute, Metadata: metadata,
+	}
 }
 
 func (q *Queue) setupError(what string, err error) error {

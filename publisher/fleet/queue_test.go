@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -202,6 +203,65 @@ func TestAScheduleIsArmedByWhoKnowsTheLastOne(t *testing.T) {
 	}
 	if err := arm(7, 0); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Every worker sets up what all share when it starts.
+func TestAnotherWorkerChangesNoStream(t *testing.T) {
+	t.Parallel()
+	srv := aBus(t)
+	nc := client(t, srv)
+	changed, err := nc.SubscribeSync("$JS.EVENT.ADVISORY.STREAM.*.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	wantChange := func(what, stream string) {
+		t.Helper()
+		m, err := changed.NextMsgWithContext(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject != "$JS.EVENT.ADVISORY.STREAM."+what+"."+stream {
+			t.Errorf("%s, want %s of %s", m.Subject, what, stream)
+		}
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := aQueue(t, srv, longWait, oneReading)
+	someFiles(t, srv, "1")
+	wantChange("CREATED", q.name)
+	wantChange("CREATED", "KV_S_FLEET")
+	aQueue(t, srv, longWait, Limits{Readings: 2, Rate: 2})
+	someFiles(t, srv, "2")
+	for _, stream := range []string{q.name, "KV_S_FLEET"} {
+		s, err := js.Stream(within(t), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf := s.CachedInfo().Config
+		conf.MaxAge, conf.Duplicates = time.Hour, time.Minute
+		if _, err := js.UpdateStream(within(t), conf); err != nil {
+			t.Fatal(err)
+		}
+		wantChange("UPDATED", stream) // the next one, so that no worker caused any
+	}
+	mustSetup(t, q)
+	someFiles(t, srv, "3")
+	wantChange("UPDATED", q.name)
+	wantChange("UPDATED", "KV_S_FLEET")
+	for _, stream := range []string{q.name, "KV_S_FLEET"} {
+		s, err := js.Stream(within(t), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if age := s.CachedInfo().Config.MaxAge; age != 0 {
+			t.Errorf("%s keeps messages for %s", stream, age)
+		}
 	}
 }
 
