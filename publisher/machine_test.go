@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"flag"
 	"os"
 	"slices"
 	"testing"
@@ -330,12 +329,7 @@ func (m *machine) check(r tb) {
 // TestNothingIsLostDoubledOrTornWhateverComesBack is the promise of this
 // package. Run it longer with -rapid.checks.
 func TestNothingIsLostDoubledOrTornWhateverComesBack(t *testing.T) {
-	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
-		if err := f.Value.Set("5"); err != nil {
-			t.Fatal(err)
-		}
-		defer f.Value.Set(f.DefValue) //nolint:errcheck // it was valid before
-	}
+	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		m := newMachine(t)
 		defer m.close()

@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -245,12 +244,7 @@ func (m *fleetMachine) read(r tb, nc *nats.Conn) (boards map[string][]string, la
 // TestWorkersThatTakeTurnsLoseNothing is what a fleet relies on. Run it longer with
 // -rapid.checks.
 func TestWorkersThatTakeTurnsLoseNothing(t *testing.T) {
-	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
-		if err := f.Value.Set("4"); err != nil {
-			t.Fatal(err)
-		}
-		defer f.Value.Set(f.DefValue) //nolint:errcheck // it was valid before
-	}
+	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		m := newFleetMachine(t)
 		defer m.close()

@@ -58,6 +58,7 @@ func TestFullDiskInTheMiddleOfABatch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
+	t.Parallel()
 	for _, leave := range []int64{300, 700, 1000, 1300, 1600, 2000} {
 		t.Run(fmt.Sprintf("%d KiB", leave), func(t *testing.T) {
 			dir := tmpfs(t, "48m")

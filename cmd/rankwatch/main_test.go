@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"flag"
+	"fmt"
 	"net"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -17,6 +20,11 @@ import (
 // TestMain makes this test binary run as rankwatch when it is called by that
 // name, so that scripts and tests run the real main.
 func TestMain(m *testing.M) {
+	// Tests wait for ticks most of the time, not for a processor. The command line wins.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	testscript.Main(m, map[string]func(){"rankwatch": main})
 }
 

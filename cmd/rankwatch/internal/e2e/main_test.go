@@ -10,19 +10,12 @@ import (
 // built is how tests get the binary under test.
 var built binaries
 
-// waiting is how many tests run at once unless told otherwise: they wait for
-// ticks of a second most of the time, not for a processor.
-const waiting = "10"
-
 func TestMain(m *testing.M) {
-	flag.Parse()
-	told := false
-	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
-	if !told {
-		if err := flag.Set("test.parallel", waiting); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	// Tests wait for ticks of a second most of the time, not for a processor. The
+	// command line wins.
+	if err := flag.Set("test.parallel", "10"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	dir, err := os.MkdirTemp("", "rankwatch-e2e")
 	if err != nil {
