@@ -159,6 +159,7 @@ func random(n int) []byte {
 }
 
 func TestTruncatedFiles(t *testing.T) {
+	t.Parallel()
 	s := makeSpecimen(t)
 	dir := t.TempDir()
 	m, err := readMeta(bytes.NewReader(s.file), int64(len(s.file)))
@@ -177,6 +178,7 @@ func TestTruncatedFiles(t *testing.T) {
 // TestFlippedBytes damages the file where it hurts most: in headers of the
 // file, of pages and of their elements; and anywhere else.
 func TestFlippedBytes(t *testing.T) {
+	t.Parallel()
 	s := makeSpecimen(t)
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(3, 4))

@@ -392,6 +392,7 @@ func (x *machine) checkList(t *rapid.T, name string) (newest uint64) {
 }
 
 func TestAgainstModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		cfg := Config{Dir: t.TempDir(), Backlog: 6000, Keep: 4000}
 		db, err := Open(cfg)

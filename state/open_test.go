@@ -71,6 +71,7 @@ func startWorker(t *testing.T, dir string) (*exec.Cmd, io.WriteCloser, *bufio.Sc
 }
 
 func TestOneProcessPerDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd, in, lines := startWorker(t, dir)
 	_, err := Open(Config{Dir: dir})
@@ -95,6 +96,7 @@ func TestOneProcessPerDirectory(t *testing.T) {
 }
 
 func TestKilledWorkerLosesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rounds := 12
 	if testing.Short() {
