@@ -27,7 +27,7 @@ func rounds(t *testing.T) int {
 		return n
 	}
 	if underRace {
-		return 3
+		return 2
 	}
 	return 10
 }
