@@ -164,6 +164,26 @@ func TestAtTheEndNothingIsHeldBack(t *testing.T) {
 	equal(t, "not again", to.wait(t, 1), []string{"us/1"})
 }
 
+// Nothing that was on its way to a process that ends waits for Takeover.
+func TestWhoEndsInTheMiddleOfABacklogGivesTheRestBack(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	b.world(100)
+	to := newTarget()
+	for n := 1; n < len(b.ids); n += 10 {
+		c := b.config(b.connect(), to, digest.Route{Name: "all"})
+		c.Takeover = time.Hour
+		p := b.run(c)
+		to.wait(t, n)
+		p.stop(t)
+	}
+	c := b.config(b.connect(), to, digest.Route{Name: "all"})
+	c.Takeover = time.Hour
+	b.run(c)
+	b.settled("all")
+	equal(t, "took", to.wait(t, len(b.ids)), b.ids)
+}
+
 // A stream that was made anew counts from 1: marks of the old one are void.
 func TestAStreamMadeAnewIsDeliveredFromItsBeginning(t *testing.T) {
 	t.Parallel()

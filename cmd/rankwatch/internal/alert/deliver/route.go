@@ -23,6 +23,17 @@ const (
 	maxChanges = 20_000
 )
 
+const (
+	// asked is how many messages one request asks for. The server gives out one, see
+	// MaxAckPending, and the next one when that is acknowledged. Of a client that asks
+	// for one at a time it is known (nats.go 1.55) that it may forget to ask again,
+	// when a message comes before the goroutine that asked for it goes on: it notices
+	// by heartbeats, 30 s later.
+	asked = 16
+	// lastLook bounds the wait for what is on its way to a route that ends.
+	lastLook = time.Second
+)
+
 // A route is one route at work. All of it belongs to one goroutine.
 type route struct {
 	*digest.Route
@@ -98,11 +109,11 @@ func (r *route) again(ctx context.Context) error {
 
 // consume takes messages until something is in the way of it.
 func (r *route) consume(ctx context.Context, came func()) error {
-	it, err := r.consumer.Messages(jetstream.PullMaxMessages(1))
+	it, err := r.consumer.Messages(jetstream.PullMaxMessages(asked))
 	if err != nil {
 		return err
 	}
-	defer it.Stop()
+	defer r.giveBack(it)
 	defer r.stopAhead()
 	for {
 		m, err := it.Next(jetstream.NextContext(ctx))
@@ -112,6 +123,21 @@ func (r *route) consume(ctx context.Context, came func()) error {
 		came()
 		if err := r.take(ctx, m); err != nil {
 			return err
+		}
+	}
+}
+
+// giveBack ends the requests of it. What comes meanwhile is for the next one who
+// asks, and not held until Takeover.
+func (r *route) giveBack(it jetstream.MessagesContext) {
+	it.Drain()
+	for {
+		m, err := it.Next(jetstream.NextMaxWait(lastLook))
+		if err != nil {
+			return // with ErrMsgIteratorClosed when all is drained
+		}
+		if err := m.Nak(); err != nil {
+			r.log.Debug("not given back", "err", err)
 		}
 	}
 }
