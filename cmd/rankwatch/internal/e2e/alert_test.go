@@ -243,6 +243,7 @@ func TestAlertDeliversEveryReadingOnce(t *testing.T) {
 // fails now and then: nothing is lost, and at most one message repeated per kill.
 func TestAlertTorture(t *testing.T) {
 	t.Parallel()
+	withoutDetector(t)
 	for _, processes := range []int{1, 2} {
 		t.Run(fmt.Sprintf("processes=%d", processes), func(t *testing.T) {
 			t.Parallel()

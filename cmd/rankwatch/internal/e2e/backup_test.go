@@ -53,6 +53,7 @@ func (s *setup) holds(t *testing.T, want ...string) {
 // twice.
 func TestLiveBackupGoesBackTogether(t *testing.T) {
 	t.Parallel()
+	withoutDetector(t)
 	v := newVictim(t, 61)
 	w := v.setup.start(t)
 	o := newObserver(connect(t, w.listening(t)), "rankwatch")
@@ -94,6 +95,7 @@ func TestLiveBackupGoesBackTogether(t *testing.T) {
 // the stream has.
 func TestOldBackupOnAStreamThatSurvived(t *testing.T) {
 	t.Parallel()
+	withoutDetector(t)
 	b := newBus(t, nil)
 	v := newVictim(t, 62)
 	v.setup.external(b.url(), "RANKWATCH", "rankwatch")

@@ -97,8 +97,9 @@ func (d *disk) free() {
 // every revision once, and each is what the source showed.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	if testing.Short() || underRace {
-		t.Skip("takes a minute, and too long under the race detector")
+	withoutDetector(t)
+	if testing.Short() {
+		t.Skip("takes a minute")
 	}
 	d := newDisk(t)
 	v := newVictim(t, 53)

@@ -109,9 +109,7 @@ func (r *ready) floor(t *testing.T, n, atOnce int) float64 {
 // beside what fetching them alone would be. RANKWATCH_FLEET_SCALE says how many;
 // the issue asks for 20,000, which takes minutes and gigabytes.
 func TestFleetScale(t *testing.T) {
-	if underRace {
-		t.Skip("the race detector sees nothing of real binaries; runs without it")
-	}
+	withoutDetector(t)
 	n := 60
 	if s := os.Getenv("RANKWATCH_FLEET_SCALE"); s != "" {
 		var err error

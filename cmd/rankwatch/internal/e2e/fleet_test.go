@@ -14,8 +14,9 @@ import (
 // seconds there, which the binary is built for.
 func TestFleet(t *testing.T) {
 	t.Parallel()
-	if testing.Short() || underRace {
-		t.Skip("takes half a minute, more under the race detector, which sees nothing of it")
+	withoutDetector(t)
+	if testing.Short() {
+		t.Skip("takes half a minute")
 	}
 	const seed = 81
 	f := newFleet(t, seed, scale{lists: 12, rate: 12, places: 4, ackWait: 3 * time.Second, slack: 25 * time.Second, short: true})

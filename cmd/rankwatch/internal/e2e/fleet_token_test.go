@@ -55,9 +55,7 @@ func fleetOf(t *testing.T, n int, source string, b *bus, lists, rate, atOnce str
 // works again for one it does for all.
 func TestFleetReadsOnceAndStopsTogether(t *testing.T) {
 	t.Parallel()
-	if underRace {
-		t.Skip("too much beside the others under the race detector, which sees nothing of it")
-	}
+	withoutDetector(t)
 	source, b := newGated(t), newBus(t, nil)
 	var lists strings.Builder
 	lists.WriteString("defaults: {every: 1s, period: none}\nwatchlists:\n")

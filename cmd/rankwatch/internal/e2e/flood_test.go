@@ -24,9 +24,7 @@ import (
 // while the worker reads once a second. RANKWATCH_FLOOD says how many do not
 // read; 10,000 is what the server was made for.
 func TestFlood(t *testing.T) {
-	if underRace {
-		t.Skip("the race detector sees nothing of a real binary; runs without it")
-	}
+	withoutDetector(t)
 	clients := 1500
 	if s := os.Getenv("RANKWATCH_FLOOD"); s != "" {
 		var err error

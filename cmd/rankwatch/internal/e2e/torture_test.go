@@ -274,6 +274,7 @@ func folds(messages []sent, f *feed) error {
 // exactly what is stored.
 func TestTortureExternal(t *testing.T) {
 	t.Parallel()
+	withoutDetector(t)
 	b := newBus(t, nil)
 	v := newVictim(t, 51)
 	v.setup.external(b.url(), "RANKWATCH", "rankwatch")

@@ -163,7 +163,7 @@ func TestAThousandEventsAreCounted(t *testing.T) {
 func TestWhateverComesInFits(t *testing.T) {
 	t.Parallel()
 	name := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
-		strings.Repeat("&", 400), strings.Repeat("👩‍👩‍👧‍👦", 90), "Z" + strings.Repeat("\u0301", 3000), strings.Repeat("<!channel>", 50), "a", "",
+		strings.Repeat("&", 400), strings.Repeat("👩‍👩‍👧‍👦", 90), "Z" + strings.Repeat("\u0301", 600), strings.Repeat("<!channel>", 50), "a", "",
 	}))
 	rapid.Check(t, func(t *rapid.T) {
 		m := notices(rapid.SampledFrom([]int{0, 0, 1, 5, 30}).Draw(t, "notices"))
