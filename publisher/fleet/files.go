@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,7 +116,8 @@ func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
 	return f, nil
 }
 
-// Setup creates the bucket if there is none. OpenFiles did it; a server may have
+// Setup creates the bucket if there is none, and undoes what somebody changed of it.
+// OpenFiles did it; a server may have
 // lost it since.
 func (f *Files) Setup(ctx context.Context) error {
 	kv, err := f.open(ctx)
@@ -135,7 +137,7 @@ func (f *Files) Setup(ctx context.Context) error {
 	return nil
 }
 
-// open creates the bucket, or takes the one there is, and changes it only where it
+// open creates the bucket, or takes the one there is, and puts it right only where it
 // differs: see Queue.Setup.
 func (f *Files) open(ctx context.Context) (jetstream.KeyValue, error) {
 	want := jetstream.KeyValueConfig{
@@ -149,6 +151,9 @@ func (f *Files) open(ctx context.Context) (jetstream.KeyValue, error) {
 			kv, err = f.js.KeyValue(ctx, want.Bucket)
 		}
 	}
+	if errors.Is(err, jetstream.ErrBadBucket) { // somebody changed how much a key keeps
+		return f.js.UpdateKeyValue(ctx, want)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +161,9 @@ func (f *Files) open(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if have := s.Config(); have.Replicas == want.Replicas && have.History == want.History && have.TTL == 0 {
+	have, same := s.Config(), want
+	same.MaxBytes, same.MaxValueSize, same.Metadata = -1, -1, have.Metadata // as a server says it
+	if reflect.DeepEqual(have, same) {
 		return kv, nil
 	}
 	return f.js.UpdateKeyValue(ctx, want)

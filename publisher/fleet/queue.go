@@ -88,8 +88,8 @@ func OpenQueue(ctx context.Context, cfg QueueConfig, limits Limits) (*Queue, err
 	return q, nil
 }
 
-// Setup creates what is missing of stream and consumer, and makes limits those of
-// the fleet. OpenQueue did it; a server may have lost them since.
+// Setup creates what is missing of stream and consumer, undoes what somebody changed
+// of them, and makes limits those of the fleet. OpenQueue did it; a server may have lost them since.
 func (q *Queue) Setup(ctx context.Context, limits Limits) error {
 	s, err := q.js.Stream(ctx, q.name)
 	used := q.opened || err == nil && s.CachedInfo().State.Msgs > 0
@@ -115,7 +115,7 @@ func (q *Queue) Setup(ctx context.Context, limits Limits) error {
 }
 
 // wanted is what the stream has to be, in a server's words: with the defaults that
-// the server puts, and its own metadata.
+// the server puts, and whatever metadata the stream has.
 func (q *Queue) wanted(metadata map[string]string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: q.name, Description: "rankwatch: whose turn it is, of the watchlists under " + q.cfg.Prefix,

@@ -244,7 +244,8 @@ func TestAnotherWorkerChangesNoStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		conf := s.CachedInfo().Config
-		conf.MaxAge, conf.Duplicates = time.Hour, time.Minute
+		conf.MaxAge, conf.Duplicates, conf.MaxMsgsPerSubject = time.Hour, time.Minute, -1
+		conf.MaxMsgSize = 1 << 10
 		if _, err := js.UpdateStream(within(t), conf); err != nil {
 			t.Fatal(err)
 		}
@@ -259,8 +260,8 @@ func TestAnotherWorkerChangesNoStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if age := s.CachedInfo().Config.MaxAge; age != 0 {
-			t.Errorf("%s keeps messages for %s", stream, age)
+		if c := s.CachedInfo().Config; c.MaxAge != 0 || c.MaxMsgSize != -1 || (c.MaxMsgsPerSubject == 1) != (stream != q.name) {
+			t.Errorf("%s was not put right: %+v", stream, c)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // The short form does each thing to a fleet once. A turn is lost after some
@@ -21,6 +24,10 @@ func TestFleet(t *testing.T) {
 	const seed = 81
 	f := newFleet(t, seed, scale{lists: 12, rate: 12, places: 4, ackWait: 3 * time.Second, slack: 25 * time.Second, short: true})
 	f.fault("started", func() {})
+	updates, err := f.cluster.dial(-1).SubscribeSync("$JS.EVENT.ADVISORY.STREAM.UPDATED.>")
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.edited(0, func() {
 		f.stopped(1, func() {
 			f.edit(2, 1)
@@ -31,6 +38,12 @@ func TestFleet(t *testing.T) {
 	f.parted(f.leader("RANKWATCH_TURNS", "turns"), cut, func(n int) { f.cluster.restart(n, syscall.SIGKILL, nil) })
 	f.twoFiles(0, 1)
 	f.finish()
+	// Workers that start find everything right, also as a cluster says it.
+	if m, err := updates.NextMsg(time.Millisecond); err == nil {
+		t.Errorf("%s when nothing was to be changed", m.Subject)
+	} else if !errors.Is(err, nats.ErrTimeout) {
+		t.Error(err)
+	}
 }
 
 // The long form does it again and again, in any order and with the times of real

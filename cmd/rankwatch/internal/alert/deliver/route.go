@@ -25,12 +25,11 @@ const (
 
 const (
 	// asked is how many messages one request asks for. The server gives out one, see
-	// MaxAckPending, and the next one when that is acknowledged. Of a client that asks
-	// for one at a time it is known (nats.go 1.55) that it may forget to ask again,
-	// when a message comes before the goroutine that asked for it goes on: it notices
-	// by heartbeats, 30 s later.
+	// MaxAckPending, and the next one when that is acknowledged. Asked for one at a
+	// time, nats.go 1.55 can forget to ask again: when the message is there before the
+	// goroutine that asked for it has noted that it did. Its heartbeats notice 30 s later.
 	asked = 16
-	// lastLook bounds the wait for what is on its way to a route that ends.
+	// lastLook bounds the wait for each message that is on its way to a route that ends.
 	lastLook = time.Second
 )
 
@@ -109,41 +108,58 @@ func (r *route) again(ctx context.Context) error {
 
 // consume takes messages until something is in the way of it.
 func (r *route) consume(ctx context.Context, came func()) error {
-	it, err := r.consumer.Messages(jetstream.PullMaxMessages(asked))
+	n := asked
+	if most := r.consumer.CachedInfo().Config.MaxRequestBatch; most > 0 {
+		n = min(n, most) // the server refuses more without a word to us
+	}
+	// A request outlives a machine that vanished, and takes messages for it, but no
+	// longer than the one message that was delivered there.
+	messages, err := r.consumer.Messages(jetstream.PullMaxMessages(n), jetstream.PullExpiry(min(jetstream.DefaultExpires, r.d.cfg.Takeover)))
 	if err != nil {
 		return err
 	}
-	defer r.giveBack(it)
+	var unsettled []jetstream.Msg
+	defer func() { r.giveBack(messages, unsettled) }()
 	defer r.stopAhead()
 	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
+		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
 		came()
 		if err := r.take(ctx, m); err != nil {
+			if errors.Is(err, errUnsettled) {
+				unsettled = append(unsettled, m)
+			}
 			return err
 		}
 	}
 }
 
-// giveBack ends the requests of it. What comes meanwhile is for the next one who
-// asks, and not held until Takeover.
-func (r *route) giveBack(it jetstream.MessagesContext) {
-	it.Drain()
+// errUnsettled is that a message was not settled before the route was told to end.
+var errUnsettled = errors.New("told to end")
+
+// giveBack asks for no more messages, then hands back those that were not settled and
+// those that were on their way: for who asks next, and not held until Takeover. In
+// this order, since the server would hand them to our own request again.
+func (r *route) giveBack(messages jetstream.MessagesContext, unsettled []jetstream.Msg) {
+	messages.Drain()
 	for {
-		m, err := it.Next(jetstream.NextMaxWait(lastLook))
+		m, err := messages.Next(jetstream.NextMaxWait(lastLook))
 		if err != nil {
-			return // with ErrMsgIteratorClosed when all is drained
+			break // with ErrMsgIteratorClosed when all is drained
 		}
+		unsettled = append(unsettled, m)
+	}
+	for _, m := range unsettled {
 		if err := m.Nak(); err != nil {
 			r.log.Debug("not given back", "err", err)
 		}
 	}
 }
 
-// take settles one message of the consumer and acknowledges it, or gives it
-// back when ctx ends.
+// take settles one message of the consumer and acknowledges it. errUnsettled says
+// that ctx ended before.
 func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -168,10 +184,7 @@ func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 			return nil // it comes again
 		}
 	case err != nil && ctx.Err() != nil:
-		if err := msg.Nak(); err != nil {
-			r.log.Debug("not given back", "err", err)
-		}
-		return ctx.Err()
+		return errUnsettled
 	case err != nil:
 		return err
 	}
@@ -186,7 +199,9 @@ func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 	last, done := context.WithTimeout(last, requestLimit)
 	defer done()
 	if err := msg.DoubleAck(last); err != nil {
-		// It comes again, and the mark tells that it is settled.
+		// It comes again, and the mark tells that it is settled. Meanwhile another
+		// process may have written.
+		r.delivery = 0
 		r.log.Debug("not acknowledged", "err", err)
 	}
 	return nil
