@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/leader"
 	"github.com/rankwatch/rankwatch/state"
 )
 
@@ -73,51 +74,8 @@ func (p *Publisher) at(ctx context.Context, sequence uint64) (*stored, error) {
 func (p *Publisher) get(ctx context.Context, query map[string]any) (*stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	m, err := LeaderMessage(ctx, p.nc, p.cfg.Stream, query)
+	m, err := leader.Message(ctx, p.nc, p.cfg.Stream, query)
 	return (*stored)(m), err
-}
-
-// LeaderMessage returns the message of a stream that query asks for, in the terms
-// of the server's API, and nil if it is not there. The stream's leader answers,
-// never a replica that may lag; the library asks any replica where that is allowed.
-func LeaderMessage(ctx context.Context, nc *nats.Conn, stream string, query map[string]any) (*jetstream.RawStreamMsg, error) {
-	req, err := json.Marshal(query)
-	if err != nil {
-		return nil, fmt.Errorf("publisher: read stream: %w", err)
-	}
-	msg, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, req)
-	if err != nil {
-		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, err)
-	}
-	var resp struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message *struct {
-			Subject string    `json:"subject"`
-			Seq     uint64    `json:"seq"`
-			Hdrs    []byte    `json:"hdrs"`
-			Data    []byte    `json:"data"`
-			Time    time.Time `json:"time"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(msg.Data, &resp); err != nil {
-		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, err)
-	}
-	switch {
-	case resp.Error != nil && resp.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return nil, nil
-	case resp.Error != nil:
-		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, resp.Error)
-	case resp.Message == nil:
-		return nil, fmt.Errorf("publisher: read stream %s: %w", stream, errNoMessage)
-	}
-	m := resp.Message
-	s := &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Seq, Data: m.Data, Time: m.Time}
-	if len(m.Hdrs) > 0 {
-		if s.Header, err = nats.DecodeHeadersMsg(m.Hdrs); err != nil {
-			return nil, fmt.Errorf("publisher: read stream %s sequence %d: %w", stream, m.Seq, err)
-		}
-	}
-	return s, nil
 }
 
 // LastMessages calls each for the last message of every subject that has one, and

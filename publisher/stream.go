@@ -97,6 +97,11 @@ func (p *Publisher) ensureStream(ctx context.Context) (*jetstream.StreamInfo, er
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		s, err = p.js.CreateStream(ctx, p.wanted(jetstream.StreamConfig{Name: p.cfg.Stream}))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by a worker that wants it otherwise
+			if s, err = p.js.Stream(ctx, p.cfg.Stream); err == nil {
+				s, err = p.adoptStream(ctx, s)
+			}
+		}
 	case err == nil:
 		s, err = p.adoptStream(ctx, s)
 	}

@@ -8,14 +8,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/rankwatch/rankwatch/publisher"
+	"github.com/rankwatch/rankwatch/publisher/leader"
 )
 
 // leaderGet asks the stream's leader for a message, nil if there is none.
 func leaderGet(ctx context.Context, nc *nats.Conn, timeout time.Duration, stream string, query map[string]any) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return publisher.LeaderMessage(ctx, nc, stream, query)
+	return leader.Message(ctx, nc, stream, query)
 }
 
 // defaults fills in what a configuration may leave out.

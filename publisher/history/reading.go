@@ -11,6 +11,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/rankwatch/rankwatch/publisher/event"
+	"github.com/rankwatch/rankwatch/publisher/leader"
 )
 
 // chunk is how many messages are asked for at once where it is not known how
@@ -63,6 +64,12 @@ func (r *Reader) Reading(ctx context.Context, board *Message) ([]Message, error)
 	events, err := r.since(ctx, &of)
 	if err != nil {
 		return nil, err
+	}
+	if uint64(len(events)) != n {
+		// A replica that lags may have answered.
+		if events, err = r.confirmed(ctx, &of); err != nil {
+			return nil, err
+		}
 	}
 	if uint64(len(events)) != n {
 		return nil, fmt.Errorf("%d of %d events of %s revision %d: %w", len(events), n, head.Watchlist, head.Revision, ErrNotFound)
@@ -119,15 +126,9 @@ func (r *Reader) batch(ctx context.Context, n int, of *closed, opts ...jetstream
 // since looks at all events of the watchlist between its previous board and this
 // one.
 func (r *Reader) since(ctx context.Context, of *closed) ([]Message, error) {
-	from := uint64(1)
-	if of.board.Sequence > 1 {
-		previous, err := r.lastBoard(ctx, of.watchlist, jetstreamext.GetLastMsgsUpToSeq(of.board.Sequence-1))
-		switch {
-		case err == nil:
-			from = previous.Sequence + 1
-		case !errors.Is(err, ErrNotFound):
-			return nil, err
-		}
+	from, err := r.after(ctx, of)
+	if err != nil {
+		return nil, err
 	}
 	filter := jetstreamext.GetBatchSubject(r.prefix + ".*." + of.watchlist + ".*.*")
 	var out []Message
@@ -139,6 +140,48 @@ func (r *Reader) since(ctx context.Context, of *closed) ([]Message, error) {
 		}
 		out = append(out, events...)
 		from = of.last + 1
+	}
+	return out, nil
+}
+
+// after is the sequence after the watchlist's previous board.
+func (r *Reader) after(ctx context.Context, of *closed) (uint64, error) {
+	if of.board.Sequence <= 1 {
+		return 1, nil
+	}
+	previous, err := r.lastBoard(ctx, of.watchlist, jetstreamext.GetLastMsgsUpToSeq(of.board.Sequence-1))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return 1, nil
+	case err != nil:
+		return 0, err
+	}
+	return previous.Sequence + 1, nil
+}
+
+// confirmed looks at what the stream's leader has between the watchlist's previous
+// board and this one, message by message: rarely, and not much where all is gone.
+func (r *Reader) confirmed(ctx context.Context, of *closed) ([]Message, error) {
+	wait, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	subjects := r.prefix + ".*." + of.watchlist + ".*.*"
+	from, err := r.after(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	var out []Message
+	for from < of.board.Sequence {
+		raw, err := leader.Message(wait, r.nc, r.name, map[string]any{"seq": from, "next_by_subj": subjects})
+		if err != nil {
+			return nil, r.explain(ctx, "reading "+of.reading, err)
+		}
+		if raw == nil {
+			break
+		}
+		m := Message{Subject: raw.Subject, Sequence: raw.Sequence, Stored: raw.Time, Data: raw.Data}
+		if from = raw.Sequence + 1; of.has(&m) {
+			out = append(out, m)
+		}
 	}
 	return out, nil
 }

@@ -62,6 +62,40 @@ func TestAReadingIsWhatItsBoardCloses(t *testing.T) {
 	}
 }
 
+// Direct reads are answered by any replica, also by one that lags. A mirror answers
+// them too, and this one has nothing but the board.
+func TestAReadingIsWholeWhereAReplicaLags(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	board, want := b.named("a", 1, "ONE", "u1", "u2", "u3")
+	_, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LAGS", AllowDirect: true, MirrorDirect: true,
+		Mirror: &jetstream.StreamSource{Name: streamName, OptStartSeq: board.Sequence}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := b.reader()
+	lagged := func() bool {
+		m, err := b.js.Stream(t.Context(), streamName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = m.GetMsg(t.Context(), want[0].sequence)
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	}
+	for !lagged() {
+		<-time.After(time.Millisecond)
+	}
+	for range 50 {
+		got, err := r.Reading(t.Context(), board)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := differ(got, want); d != "" {
+			t.Fatal(d)
+		}
+	}
+}
+
 // Parts of it lie apart, with messages of others and of an attempt that was
 // given up between them.
 func TestAReadingInPartsIsFound(t *testing.T) {

@@ -2,11 +2,14 @@ package deliver
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
 )
@@ -49,6 +52,39 @@ func TestSeveralProcessesShareARoute(t *testing.T) {
 	to := newTarget()
 	for range 3 {
 		b.run(b.config(b.connect(), to, digest.Route{Name: "all"}))
+	}
+	b.world(100)
+	b.settled("all")
+	equal(t, "took", to.wait(t, len(b.ids)), b.ids)
+}
+
+// Direct reads are answered by any replica, also by one that lags. A mirror answers
+// them too, and this one knows of no mark.
+func TestSeveralProcessesShareARouteWhereAReplicaLags(t *testing.T) {
+	t.Parallel()
+	b := startBus(t)
+	to := newTarget()
+	c := b.config(b.connect(), to, digest.Route{Name: "all"})
+	c.Takeover = time.Hour
+	b.run(c)
+	_, err := b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "LAGS", AllowDirect: true, MirrorDirect: true,
+		Mirror: &jetstream.StreamSource{Name: "KV_" + Bucket("RANKWATCH"), FilterSubject: "$KV." + Bucket("RANKWATCH") + ".another"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.reading("us", 1, "entered:u1")
+	to.wait(t, 1)
+	marks := must(b.js.KeyValue(t.Context(), Bucket("RANKWATCH")))
+	must(marks.PutString(t.Context(), "another", ""))
+	for lags := false; !lags; {
+		_, err := marks.Get(t.Context(), "test.all")
+		lags = errors.Is(err, jetstream.ErrKeyNotFound)
+		<-time.After(time.Millisecond)
+	}
+	for range 2 {
+		c := b.config(b.connect(), to, digest.Route{Name: "all"})
+		c.Takeover = time.Hour
+		b.run(c)
 	}
 	b.world(100)
 	b.settled("all")

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/cmd/rankwatch/internal/alert/digest"
+	"github.com/rankwatch/rankwatch/publisher/leader"
 )
 
 // Bucket is the key-value bucket beside a stream that holds what its routes have
@@ -67,19 +68,22 @@ func (r *route) key() string { return r.d.cfg.Name + "." + r.Name }
 func (r *route) recall(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	entry, err := r.d.marks.Get(wait, r.key())
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		r.known = memory{Stream: r.stream}
-		return nil
-	}
+	// Not marks.Get: a replica that lags would have us deliver again what another
+	// process has just delivered.
+	bucket := r.d.marks.Bucket()
+	entry, err := leader.Message(wait, r.d.cfg.Conn, "KV_"+bucket, map[string]any{"last_by_subj": "$KV." + bucket + "." + r.key()})
 	if err != nil {
 		return fmt.Errorf("route %s: marks: %w", r.Name, err)
 	}
+	if entry == nil || entry.Header.Get("KV-Operation") != "" { // none, or deleted
+		r.known = memory{Stream: r.stream}
+		return nil
+	}
 	var m memory
-	if err := json.Unmarshal(entry.Value(), &m); err != nil {
+	if err := json.Unmarshal(entry.Data, &m); err != nil {
 		return &SetupError{What: fmt.Sprintf("route %s: what is remembered of it cannot be read (%v)", r.Name, err), Do: fmt.Sprintf("remove it with `nats kv del %s %s`", r.d.marks.Bucket(), r.key())}
 	}
-	m.revision = entry.Revision()
+	m.revision = entry.Sequence
 	if !m.Stream.Equal(r.stream) {
 		m.Stream, m.Mark, m.Message = r.stream, 0, ""
 	}

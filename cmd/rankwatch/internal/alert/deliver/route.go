@@ -24,13 +24,13 @@ const (
 )
 
 const (
-	// asked is how many messages one request asks for. The server gives out one, see
-	// MaxAckPending, and the next one when that is acknowledged. Asked for one at a
-	// time, nats.go 1.55 can forget to ask again: when the message is there before the
-	// goroutine that asked for it has noted that it did. Its heartbeats notice 30 s later.
-	asked = 16
-	// lastLook bounds the wait for each message that is on its way to a route that ends.
-	lastLook = time.Second
+	// pullFor is how long a request for a message stands, and pullBeat how often the
+	// server says that it does: one that was lost is made again after two.
+	pullFor  = 10 * time.Second
+	pullBeat = 2 * time.Second
+	// lastLook is how long a message that is on its way to a route that ends is
+	// waited for.
+	lastLook = 20 * time.Millisecond
 )
 
 // A route is one route at work. All of it belongs to one goroutine.
@@ -108,58 +108,64 @@ func (r *route) again(ctx context.Context) error {
 
 // consume takes messages until something is in the way of it.
 func (r *route) consume(ctx context.Context, came func()) error {
-	n := asked
-	if most := r.consumer.CachedInfo().Config.MaxRequestBatch; most > 0 {
-		n = min(n, most) // the server refuses more without a word to us
-	}
-	// A request outlives a machine that vanished, and takes messages for it, but no
-	// longer than the one message that was delivered there.
-	messages, err := r.consumer.Messages(jetstream.PullMaxMessages(n), jetstream.PullExpiry(min(jetstream.DefaultExpires, r.d.cfg.Takeover)))
-	if err != nil {
-		return err
-	}
-	var unsettled []jetstream.Msg
-	defer func() { r.giveBack(messages, unsettled) }()
 	defer r.stopAhead()
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := r.next(ctx)
 		if err != nil {
 			return err
+		}
+		if m == nil {
+			continue
 		}
 		came()
 		if err := r.take(ctx, m); err != nil {
-			if errors.Is(err, errUnsettled) {
-				unsettled = append(unsettled, m)
-			}
 			return err
 		}
 	}
 }
 
-// errUnsettled is that a message was not settled before the route was told to end.
-var errUnsettled = errors.New("told to end")
-
-// giveBack asks for no more messages, then hands back those that were not settled and
-// those that were on their way: for who asks next, and not held until Takeover. In
-// this order, since the server would hand them to our own request again.
-func (r *route) giveBack(messages jetstream.MessagesContext, unsettled []jetstream.Msg) {
-	messages.Drain()
-	for {
-		m, err := messages.Next(jetstream.NextMaxWait(lastLook))
-		if err != nil {
-			break // with ErrMsgIteratorClosed when all is drained
-		}
-		unsettled = append(unsettled, m)
+// next asks for one message, which may not come. While it is not called no request
+// stands: a message that a server sends to a process that just ended is lost until
+// Takeover. The library's iterators leave one standing, and asked for one message at a
+// time (nats.go 1.55) can forget to ask again, when it comes before the goroutine that
+// asked has noted that it did.
+func (r *route) next(ctx context.Context) (jetstream.Msg, error) {
+	standing, end := context.WithTimeout(context.WithoutCancel(ctx), pullFor)
+	defer end()
+	batch, err := r.consumer.Fetch(1, jetstream.FetchHeartbeat(pullBeat), jetstream.FetchContext(standing))
+	if err != nil {
+		return nil, err
 	}
-	for _, m := range unsettled {
-		if err := m.Nak(); err != nil {
-			r.log.Debug("not given back", "err", err)
+	select {
+	case m, ok := <-batch.Messages():
+		if ok {
+			return m, nil
 		}
+		if err := batch.Error(); !errors.Is(err, context.DeadlineExceeded) {
+			return nil, err
+		}
+		return nil, nil
+	case <-ctx.Done():
+	}
+	select {
+	case m, ok := <-batch.Messages():
+		if ok {
+			r.giveBack(m)
+		}
+	case <-time.After(lastLook):
+	}
+	return nil, ctx.Err()
+}
+
+// giveBack hands a message to whoever asks next.
+func (r *route) giveBack(m jetstream.Msg) {
+	if err := m.Nak(); err != nil {
+		r.log.Debug("not given back", "err", err)
 	}
 }
 
-// take settles one message of the consumer and acknowledges it. errUnsettled says
-// that ctx ended before.
+// take settles one message of the consumer and acknowledges it, or gives it
+// back when ctx ends.
 func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -181,10 +187,12 @@ func (r *route) take(ctx context.Context, msg jetstream.Msg) error {
 	case errors.Is(err, errTaken):
 		r.log.Info("another process delivered the message", "reading", r.known.Message)
 		if meta.Sequence.Stream > r.known.Mark {
-			return nil // it comes again
+			r.giveBack(msg)
+			return nil
 		}
 	case err != nil && ctx.Err() != nil:
-		return errUnsettled
+		r.giveBack(msg)
+		return ctx.Err()
 	case err != nil:
 		return err
 	}
