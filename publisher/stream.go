@@ -22,6 +22,16 @@ const errSubjectOverlap jetstream.ErrorCode = 10065
 // errReplicas is its code for replicas without a cluster.
 const errReplicas jetstream.ErrorCode = 10074
 
+// errPlacement is its code for a cluster that has too few servers.
+const errPlacement jetstream.ErrorCode = 10005
+
+// Unplaced says that a cluster has too few servers for the replicas that were asked
+// for. That is no mistake of a configuration: the others may still be starting.
+func Unplaced(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == errPlacement
+}
+
 // checkVersion refuses servers without atomic batches.
 func checkVersion(version string) error {
 	major, rest, _ := strings.Cut(version, ".")
@@ -113,6 +123,8 @@ func (p *Publisher) ensureStream(ctx context.Context) (*jetstream.StreamInfo, er
 	switch {
 	case errors.As(err, &bad):
 		return nil, err
+	case Unplaced(err):
+		return nil, p.explain(fmt.Sprintf("set up stream %s with RANKWATCH_REPLICAS=%d on a cluster with too few servers now", p.cfg.Stream, p.cfg.Replicas), err)
 	case err != nil && api != nil && (api.Code == 400 || api.ErrorCode == errReplicas):
 		return nil, &ConfigError{What: "the NATS server refuses the stream " + p.cfg.Stream, Do: "see its message; RANKWATCH_STREAM, _RETENTION and _REPLICAS set the stream", Err: err}
 	case err != nil:

@@ -128,7 +128,7 @@ func (f *Files) Setup(ctx context.Context) error {
 			What: fmt.Sprintf("the stream name %q cannot name a key-value bucket, which workers that share watchlists need", f.cfg.Stream),
 			Do:   "set RANKWATCH_STREAM to letters, digits, - and _", Err: err,
 		}
-	case errors.As(err, &api) && api.Code == 400:
+	case errors.As(err, &api) && api.Code == 400 && !publisher.Unplaced(err):
 		return &publisher.ConfigError{What: "the NATS server refuses the key-value bucket " + BucketName(f.cfg.Stream) + ", which workers share", Do: "see its message; RANKWATCH_REPLICAS sets how many servers keep it", Err: err}
 	case err != nil:
 		return fmt.Errorf("fleet: open bucket %s: %w", BucketName(f.cfg.Stream), err)

@@ -129,7 +129,7 @@ func (q *Queue) wanted(metadata map[string]string) jetstream.StreamConfig {
 
 func (q *Queue) setupError(what string, err error) error {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.Code == 400 {
+	if errors.As(err, &api) && api.Code == 400 && !publisher.Unplaced(err) {
 		return &publisher.ConfigError{What: "the NATS server refuses the " + what + " " + q.name + " for the turns of several workers", Do: "use nats-server 2.14 or newer on every node, and see its message", Err: err}
 	}
 	return fmt.Errorf("fleet: set up %s %s: %w", what, q.name, err)
