@@ -17,6 +17,10 @@ func (w *worker) hidden() *worker {
 	if err := w.pub.service.Stop(); err != nil {
 		w.t.Fatal(err)
 	}
+	// Stopping returns before the server knows.
+	if err := w.pub.nc.Flush(); err != nil {
+		w.t.Fatal(err)
+	}
 	return w
 }
 
