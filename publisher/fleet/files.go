@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/rankwatch/rankwatch/publisher"
+	"github.com/rankwatch/rankwatch/publisher/leader"
 )
 
 const (
@@ -31,9 +32,7 @@ const (
 	keepHashes   = 10_000
 	// contentPart leaves room for headers in NATS' default payload.
 	contentPart = 768 << 10
-	// operationHeader is on what a bucket stores in place of a deleted value.
-	operationHeader = "KV-Operation"
-	shortHash       = 16 // hex digits, of hashes in the history
+	shortHash   = 16 // hex digits, of hashes in the history
 )
 
 // FilesConfig says where the files are. Conn, Stream and Writer are required.
@@ -117,8 +116,7 @@ func OpenFiles(ctx context.Context, cfg FilesConfig) (*Files, error) {
 }
 
 // Setup creates the bucket if there is none, and undoes what somebody changed of it.
-// OpenFiles did it; a server may have
-// lost it since.
+// OpenFiles did it; a server may have lost it since.
 func (f *Files) Setup(ctx context.Context) error {
 	kv, err := f.open(ctx)
 	var api *jetstream.APIError
@@ -209,12 +207,14 @@ func (f *Files) current(ctx context.Context) (current, uint64, error) {
 
 // get asks the leader for a key's value and revision; nil if there is none.
 func (f *Files) get(ctx context.Context, key string) ([]byte, uint64, error) {
-	m, err := leaderGet(ctx, f.cfg.Conn, f.cfg.Timeout, "KV_"+BucketName(f.cfg.Stream), map[string]any{"last_by_subj": "$KV." + BucketName(f.cfg.Stream) + "." + key})
-	if err != nil || m == nil {
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
+	defer cancel()
+	m, held, err := leader.Key(ctx, f.cfg.Conn, BucketName(f.cfg.Stream), key)
+	switch {
+	case err != nil || m == nil:
 		return nil, 0, err
-	}
-	if m.Header.Get(operationHeader) != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
-		return nil, m.Sequence, nil // it was deleted
+	case !held:
+		return nil, m.Sequence, nil
 	}
 	return m.Data, m.Sequence, nil
 }

@@ -61,13 +61,17 @@ func (r *Reader) Reading(ctx context.Context, board *Message) ([]Message, error)
 			return events, err
 		}
 	}
-	events, err := r.since(ctx, &of)
+	from, err := r.after(ctx, &of)
+	if err != nil {
+		return nil, err
+	}
+	events, err := r.since(ctx, &of, from)
 	if err != nil {
 		return nil, err
 	}
 	if uint64(len(events)) != n {
 		// A replica that lags may have answered.
-		if events, err = r.confirmed(ctx, &of); err != nil {
+		if events, err = r.confirmed(ctx, &of, from); err != nil {
 			return nil, err
 		}
 	}
@@ -123,13 +127,9 @@ func (r *Reader) batch(ctx context.Context, n int, of *closed, opts ...jetstream
 	return out, nil
 }
 
-// since looks at all events of the watchlist between its previous board and this
-// one.
-func (r *Reader) since(ctx context.Context, of *closed) ([]Message, error) {
-	from, err := r.after(ctx, of)
-	if err != nil {
-		return nil, err
-	}
+// since looks at all events of the watchlist between a sequence, which follows its
+// previous board, and this one.
+func (r *Reader) since(ctx context.Context, of *closed, from uint64) ([]Message, error) {
 	filter := jetstreamext.GetBatchSubject(r.prefix + ".*." + of.watchlist + ".*.*")
 	var out []Message
 	for from < of.board.Sequence {
@@ -159,16 +159,12 @@ func (r *Reader) after(ctx context.Context, of *closed) (uint64, error) {
 	return previous.Sequence + 1, nil
 }
 
-// confirmed looks at what the stream's leader has between the watchlist's previous
-// board and this one, message by message: rarely, and not much where all is gone.
-func (r *Reader) confirmed(ctx context.Context, of *closed) ([]Message, error) {
+// confirmed is since of what the stream's leader has, message by message: rarely, and
+// not much where all is gone.
+func (r *Reader) confirmed(ctx context.Context, of *closed, from uint64) ([]Message, error) {
 	wait, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	subjects := r.prefix + ".*." + of.watchlist + ".*.*"
-	from, err := r.after(ctx, of)
-	if err != nil {
-		return nil, err
-	}
 	var out []Message
 	for from < of.board.Sequence {
 		raw, err := leader.Message(wait, r.nc, r.name, map[string]any{"seq": from, "next_by_subj": subjects})

@@ -55,3 +55,13 @@ func Message(ctx context.Context, nc *nats.Conn, stream string, query map[string
 	}
 	return s, nil
 }
+
+// Key returns the last message of a bucket's key, nil if there is none. held is false
+// too where that message only says that the value was deleted.
+func Key(ctx context.Context, nc *nats.Conn, bucket, key string) (last *jetstream.RawStreamMsg, held bool, err error) {
+	last, err = Message(ctx, nc, "KV_"+bucket, map[string]any{"last_by_subj": "$KV." + bucket + "." + key})
+	if err != nil || last == nil {
+		return nil, false, err
+	}
+	return last, last.Header.Get("KV-Operation") == "" && last.Header.Get(jetstream.MarkerReasonHeader) == "", nil
+}

@@ -70,20 +70,19 @@ func (r *route) recall(ctx context.Context) error {
 	defer cancel()
 	// Not marks.Get: a replica that lags would have us deliver again what another
 	// process has just delivered.
-	bucket := r.d.marks.Bucket()
-	entry, err := leader.Message(wait, r.d.cfg.Conn, "KV_"+bucket, map[string]any{"last_by_subj": "$KV." + bucket + "." + r.key()})
+	last, held, err := leader.Key(wait, r.d.cfg.Conn, r.d.marks.Bucket(), r.key())
 	if err != nil {
 		return fmt.Errorf("route %s: marks: %w", r.Name, err)
 	}
-	if entry == nil || entry.Header.Get("KV-Operation") != "" { // none, or deleted
+	if !held {
 		r.known = memory{Stream: r.stream}
 		return nil
 	}
 	var m memory
-	if err := json.Unmarshal(entry.Data, &m); err != nil {
+	if err := json.Unmarshal(last.Data, &m); err != nil {
 		return &SetupError{What: fmt.Sprintf("route %s: what is remembered of it cannot be read (%v)", r.Name, err), Do: fmt.Sprintf("remove it with `nats kv del %s %s`", r.d.marks.Bucket(), r.key())}
 	}
-	m.revision = entry.Sequence
+	m.revision = last.Sequence
 	if !m.Stream.Equal(r.stream) {
 		m.Stream, m.Mark, m.Message = r.stream, 0, ""
 	}
